@@ -1,0 +1,257 @@
+//! Where to send: creates missing topics and finds the leaders. Blocking, before any load.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millstream_protocol::api::ApiKey;
+use millstream_protocol::error::ErrorCode;
+use millstream_protocol::frame;
+use millstream_protocol::header::{self, RequestHeader};
+use millstream_protocol::message::Message;
+use millstream_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+};
+use millstream_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
+};
+use millstream_protocol::wire::Writer;
+
+use crate::Fault;
+
+/// The name every request carries.
+pub const CLIENT_ID: &str = "millstream-bench";
+const METADATA_VERSION: i16 = 9;
+const CREATE_TOPICS_VERSION: i16 = 5;
+/// Larger than the metadata of any topics a run creates.
+const RESPONSE_MAX: usize = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One partition and the broker that leads it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub leader: SocketAddr,
+}
+
+/// The topics of a run: `name` itself, or `name-0`, `name-1`, … if there are several.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TopicOptions {
+    /// Any broker of the cluster.
+    #[arg(long, default_value = "localhost:9092", value_name = "HOST:PORT")]
+    pub bootstrap: String,
+    /// Topic; with --topics above 1 the first part of their names.
+    #[arg(long, default_value = "bench")]
+    pub topic: String,
+    /// How many topics.
+    #[arg(long, default_value_t = 1)]
+    pub topics: usize,
+    /// Partitions of each topic, where it has to be created.
+    #[arg(long, default_value_t = 1)]
+    pub partitions: i32,
+    /// Configuration of topics that have to be created; may be repeated.
+    #[arg(long = "topic-config", value_name = "KEY=VALUE")]
+    pub configs: Vec<String>,
+}
+
+impl TopicOptions {
+    fn names(&self) -> Vec<String> {
+        match self.topics {
+            1 => vec![self.topic.clone()],
+            count => (0..count)
+                .map(|index| format!("{}-{index}", self.topic))
+                .collect(),
+        }
+    }
+}
+
+/// Creates what is missing and waits until every partition has a leader.
+pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
+    let mut broker = TcpStream::connect(&options.bootstrap)
+        .map_err(|error| format!("{}: {error}", options.bootstrap))?;
+    broker.set_nodelay(true)?;
+    let names = options.names();
+    let deadline = Instant::now() + PATIENCE;
+    let missing = look(&mut broker, &names)?.missing;
+    create(&mut broker, options, &missing)?;
+    loop {
+        match look(&mut broker, &names)?.targets {
+            Ok(targets) => return Ok(targets),
+            Err(reason) if Instant::now() > deadline => {
+                return Err(format!("no leader for every partition: {reason}").into());
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// What Metadata said.
+struct View {
+    missing: Vec<String>,
+    /// Or what has no leader yet.
+    targets: Result<Vec<Target>, String>,
+}
+
+fn look(broker: &mut TcpStream, names: &[String]) -> Result<View, Fault> {
+    let topics = names.iter().map(|name| MetadataRequestTopic {
+        name: Some(name.as_str().into()),
+        ..Default::default()
+    });
+    let request = MetadataRequest {
+        topics: Some(topics.collect()),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let frame = call(broker, ApiKey::Metadata, METADATA_VERSION, &request)?;
+    let (_, mut body) = header::read_response(&frame, ApiKey::Metadata.row(), METADATA_VERSION)?;
+    let response = MetadataResponse::read(&mut body, METADATA_VERSION)?;
+    let mut addresses = HashMap::new();
+    for broker in &response.brokers {
+        let port = u16::try_from(broker.port)?;
+        // A name may stand for several addresses; the one that answers is the right one.
+        let address =
+            TcpStream::connect((&*broker.host, port)).and_then(|stream| stream.peer_addr());
+        addresses.insert(
+            broker.node_id,
+            address.map_err(|error| format!("{}:{port}: {error}", broker.host))?,
+        );
+    }
+    let mut missing = Vec::new();
+    for topic in &response.topics {
+        let name = topic.name.as_deref().unwrap_or_default();
+        match ErrorCode::from_code(topic.error_code) {
+            Some(ErrorCode::None) => {}
+            Some(ErrorCode::UnknownTopicOrPartition) => missing.push(name.to_owned()),
+            Some(code) if code.retriable() => {}
+            _ => return Err(format!("topic {name:?}: {}", error_name(topic.error_code)).into()),
+        }
+    }
+    let targets = response
+        .topics
+        .iter()
+        .map(|topic| leaders(topic, &addresses));
+    let targets = targets.collect::<Result<Vec<_>, _>>();
+    Ok(View {
+        missing,
+        targets: targets.map(|all| all.concat()),
+    })
+}
+
+fn leaders(
+    topic: &MetadataResponseTopic<'_>,
+    addresses: &HashMap<i32, SocketAddr>,
+) -> Result<Vec<Target>, String> {
+    let name: Arc<str> = topic.name.as_deref().unwrap_or_default().into();
+    if topic.error_code != 0 {
+        return Err(format!("{name}: {}", error_name(topic.error_code)));
+    }
+    let mut targets = Vec::with_capacity(topic.partitions.len());
+    for partition in &topic.partitions {
+        let leader = addresses
+            .get(&partition.leader_id)
+            .ok_or_else(|| format!("{name}-{}", partition.partition_index))?;
+        targets.push(Target {
+            topic: name.clone(),
+            partition: partition.partition_index,
+            leader: *leader,
+        });
+    }
+    targets.sort_by_key(|target| target.partition);
+    Ok(targets)
+}
+
+fn create(broker: &mut TcpStream, options: &TopicOptions, names: &[String]) -> Result<(), Fault> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut configs = Vec::new();
+    for config in &options.configs {
+        let (name, value) = config
+            .split_once('=')
+            .ok_or_else(|| format!("--topic-config {config}: KEY=VALUE expected"))?;
+        configs.push(CreatableTopicConfig {
+            name: name.into(),
+            value: Some(value.into()),
+        });
+    }
+    let topic = |name: &String| CreatableTopic {
+        name: name.clone().into(),
+        num_partitions: options.partitions,
+        replication_factor: -1,
+        configs: configs.clone(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: names.iter().map(topic).collect(),
+        timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let frame = call(
+        broker,
+        ApiKey::CreateTopics,
+        CREATE_TOPICS_VERSION,
+        &request,
+    )?;
+    let (_, mut body) =
+        header::read_response(&frame, ApiKey::CreateTopics.row(), CREATE_TOPICS_VERSION)?;
+    for topic in CreateTopicsResponse::read(&mut body, CREATE_TOPICS_VERSION)?.topics {
+        // Another run may have been faster.
+        if topic.error_code != 0 && topic.error_code != ErrorCode::TopicAlreadyExists as i16 {
+            let message = topic.error_message.unwrap_or_default();
+            return Err(format!(
+                "creating {}: {} {message}",
+                topic.name,
+                error_name(topic.error_code)
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Kafka's name of a code, or the number.
+pub fn error_name(code: i16) -> String {
+    ErrorCode::from_code(code)
+        .map_or_else(|| format!("error {code}"), |code| code.name().to_owned())
+}
+
+/// A request frame; what [`millstream_protocol::wire::Encoded`] leaves out stays out.
+pub fn request<'a, M: Message<'a>>(
+    api: ApiKey,
+    version: i16,
+    body: &M,
+) -> Result<millstream_protocol::wire::Encoded, Fault> {
+    let mut writer: Writer = frame::open(256);
+    let header = RequestHeader {
+        api_key: api as i16,
+        api_version: version,
+        correlation_id: 0,
+        client_id: Some(CLIENT_ID.into()),
+    };
+    header::write(&mut writer, &header, api.row());
+    body.write(&mut writer, version);
+    Ok(frame::close(writer)?)
+}
+
+fn call<'a, M: Message<'a>>(
+    broker: &mut TcpStream,
+    api: ApiKey,
+    version: i16,
+    body: &M,
+) -> Result<Vec<u8>, Fault> {
+    broker.write_all(&request(api, version, body)?.bytes)?;
+    let mut prefix = [0; frame::PREFIX];
+    broker
+        .read_exact(&mut prefix)
+        .map_err(|error| format!("{api:?} was not answered: {error}"))?;
+    let length = frame::length(prefix, RESPONSE_MAX)?;
+    let mut response = Vec::new();
+    broker.take(length as u64).read_to_end(&mut response)?;
+    if response.len() < length {
+        return Err(format!("{api:?}: the connection was closed").into());
+    }
+    Ok(response)
+}

@@ -1,0 +1,47 @@
+//! AlterConfigs: replaces all configs of a resource (KIP-133). Old clients only; see `incremental_alter_configs`.
+
+use crate::message::{Str, message};
+
+message! {
+    /// The request.
+    pub struct AlterConfigsRequest<'a>: Request(33), versions "0-2", flexible "2+" {
+        resources: Vec<AlterConfigsResource<'a>> = versions("0+"),
+        /// Check everything, change nothing.
+        validate_only: bool = versions("0+"),
+    }
+
+    /// Element of [`AlterConfigsRequest::resources`].
+    pub struct AlterConfigsResource<'a> {
+        /// ConfigResource type: 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group.
+        resource_type: i8 = versions("0+"),
+        resource_name: Str<'a> = versions("0+"),
+        /// All that shall be set: others go back to their defaults.
+        configs: Vec<AlterableConfig<'a>> = versions("0+"),
+    }
+
+    /// Element of [`AlterConfigsResource::configs`].
+    pub struct AlterableConfig<'a> {
+        name: Str<'a> = versions("0+"),
+        value: Option<Str<'a>> = versions("0+").nullable("0+"),
+    }
+}
+
+message! {
+    /// The response.
+    pub struct AlterConfigsResponse<'a>: Response(33), versions "0-2", flexible "2+" {
+        /// How long the client should hold back its next request, in milliseconds (KIP-219).
+        throttle_time_ms: i32 = versions("0+"),
+        responses: Vec<AlterConfigsResourceResponse<'a>> = versions("0+"),
+    }
+
+    /// Element of [`AlterConfigsResponse::responses`].
+    pub struct AlterConfigsResourceResponse<'a> {
+        /// An `ErrorCode`; 0 is none.
+        error_code: i16 = versions("0+"),
+        /// For people; null if there is nothing to say.
+        error_message: Option<Str<'a>> = versions("0+").nullable("0+"),
+        /// ConfigResource type: 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group.
+        resource_type: i8 = versions("0+"),
+        resource_name: Str<'a> = versions("0+"),
+    }
+}

@@ -1,0 +1,297 @@
+//! A core's door to the kernel: tasks, time, and the operations in flight.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::RawFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use glommio::TaskQueueHandle;
+use io_uring::squeue;
+use slab::Slab;
+
+use crate::driver::guard_slow;
+use crate::mailbox::Bell;
+use crate::op::{Gather, Held, OnDrop, Slot, State, close_result};
+use crate::queues::{Queues, Setup};
+
+/// One core's door to the kernel. Cheap to clone, bound to its thread.
+#[derive(Clone)]
+pub struct Ring(pub(crate) Rc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) queues: RefCell<Queues>,
+    /// The driver, while it is parked.
+    pub(crate) parked: Cell<Option<Waker>>,
+    /// Somebody wants a turn; cleared by the driver before it parks.
+    pub(crate) turn_wanted: Cell<bool>,
+    /// Turns that moved anything; the guard watches it.
+    pub(crate) turns: Cell<u64>,
+    pub(crate) guard_is_fast: Cell<bool>,
+    ending: Cell<bool>,
+    /// Every task of this ring by its key, so that the end of the core can cancel them.
+    tasks: RefCell<Slab<Option<glommio::Task<()>>>>,
+    data_queue: TaskQueueHandle,
+    background_queue: TaskQueueHandle,
+    pub(crate) bells: RefCell<Slab<Rc<Bell>>>,
+}
+
+/// Tasks of the ring itself, started first: driver, eventfd, slow guard.
+const OWN_TASKS: usize = 3;
+
+impl Ring {
+    /// Joins the kernel's side with the running executor and starts driver and guard.
+    pub(crate) fn new(
+        setup: Setup,
+        data_queue: TaskQueueHandle,
+        background_queue: TaskQueueHandle,
+    ) -> Ring {
+        let (queues, eventfd) = setup.into_queues();
+        let ring = Ring(Rc::new(Inner {
+            queues: RefCell::new(queues),
+            parked: Cell::new(None),
+            turn_wanted: Cell::new(false),
+            turns: Cell::new(0),
+            guard_is_fast: Cell::new(true),
+            ending: Cell::new(false),
+            tasks: RefCell::new(Slab::new()),
+            data_queue,
+            background_queue,
+            bells: RefCell::new(Slab::new()),
+        }));
+        ring.spawn(ring.clone().drive());
+        ring.spawn(ring.clone().listen_for_completions(eventfd));
+        ring.spawn(guard_slow());
+        assert_eq!(
+            ring.0.tasks.borrow().len(),
+            OWN_TASKS,
+            "the ring's own tasks have the first keys"
+        );
+        ring.spawn(ring.clone().guard_fast());
+        ring
+    }
+
+    /// Runs `task` beside the caller, in the queue of the data path. It is dropped when the core ends.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawn_into(task, self.0.data_queue);
+    }
+
+    /// Runs `task` in the queue with few shares: housekeeping that must never hold up data.
+    pub fn spawn_background(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawn_into(task, self.0.background_queue);
+    }
+
+    /// Waits for at least `duration`. On a busy core up to 5 ms more.
+    pub async fn sleep(&self, duration: Duration) {
+        glommio::timer::sleep(duration).await;
+    }
+
+    /// Waits for `future`, but not much longer than `patience`: then the future is dropped, with what that
+    /// means for the operation it waits for, and the answer is `None`.
+    pub async fn timeout<F: Future>(&self, patience: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut timer = pin!(glommio::timer::Timer::new(patience));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => timer.as_mut().poll(cx).map(|_| None),
+        })
+        .await
+    }
+
+    /// Time since a start that all cores of the process share. Never goes back.
+    pub fn now(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
+
+    /// The wall clock in milliseconds since 1970. May jump.
+    pub fn wall_ms(&self) -> i64 {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Lets the other tasks that can run go first, and I/O with them. Use it in long computations.
+    pub async fn yield_now(&self) {
+        self.want_guard();
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn spawn_into(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
+        if self.0.ending.get() {
+            return;
+        }
+        self.want_guard();
+        let key = self.0.tasks.borrow_mut().insert(None);
+        let inner = Rc::downgrade(&self.0);
+        let task = async move {
+            task.await;
+            let handle = inner.upgrade().and_then(|inner| {
+                let mut tasks = inner.tasks.borrow_mut();
+                if tasks.contains(key) {
+                    tasks.remove(key)
+                } else {
+                    None
+                }
+            });
+            // Dropping the handle would cancel the task it stands for, which is this one.
+            if let Some(handle) = handle {
+                handle.detach();
+            }
+        };
+        let handle = glommio::spawn_local_into(task, queue)
+            .expect("both queues live as long as the executor");
+        self.0.tasks.borrow_mut()[key] = Some(handle);
+    }
+
+    // --- operations ---
+
+    /// Puts an operation into the table and its entry into the queue.
+    pub(crate) fn queue(&self, entry: squeue::Entry, slot: Slot) -> usize {
+        let key = {
+            let mut queues = self.0.queues.borrow_mut();
+            let key = queues.slots.insert(slot);
+            queues.push(entry.user_data(key as u64));
+            key
+        };
+        self.want_turn();
+        key
+    }
+
+    /// The result of an operation, or its waker stored.
+    pub(crate) fn poll_slot(&self, key: usize, cx: &mut Context<'_>) -> Poll<(i32, Held)> {
+        let mut queues = self.0.queues.borrow_mut();
+        let slot = &mut queues.slots[key];
+        match &mut slot.state {
+            State::Done { result } => {
+                let result = *result;
+                let slot = queues.slots.remove(key);
+                Poll::Ready((result, slot.held))
+            }
+            State::Waiting(waker) if waker.will_wake(cx.waker()) => Poll::Pending,
+            State::Waiting(waker) => {
+                let old = std::mem::replace(waker, cx.waker().clone());
+                // Dropping a waker may drop the task behind it, which ends operations: borrow no longer.
+                drop(queues);
+                drop(old);
+                Poll::Pending
+            }
+            State::Started => {
+                slot.state = State::Waiting(cx.waker().clone());
+                Poll::Pending
+            }
+            State::Orphaned => unreachable!("only a dropped future orphans its slot"),
+        }
+    }
+
+    /// The future of an operation was dropped: see [`OnDrop`].
+    pub(crate) fn abandon(&self, key: usize) {
+        let mut queues = self.0.queues.borrow_mut();
+        let slot = &mut queues.slots[key];
+        // A waker may be the last thing that holds its task: drop it after the borrow ends.
+        let state = std::mem::replace(&mut slot.state, State::Orphaned);
+        let on_drop = slot.on_drop;
+        let mut finished = None;
+        if let State::Done { result } = state {
+            if on_drop == OnDrop::Close {
+                close_result(result);
+            }
+            finished = Some(queues.slots.remove(key));
+        } else if on_drop != OnDrop::Finish {
+            queues.cancel(key);
+        }
+        drop(queues);
+        self.want_turn();
+        drop((finished, state));
+    }
+
+    /// An empty gather list.
+    pub(crate) fn take_gather(&self) -> Box<Gather> {
+        self.0.queues.borrow_mut().take_gather()
+    }
+
+    /// Gives a gather list back for reuse.
+    pub(crate) fn give_gather(&self, gather: Box<Gather>) {
+        self.0.queues.borrow_mut().give_gather(gather);
+    }
+
+    /// Has the ring itself hold `fd` open until the last operation of a killed process is done.
+    pub(crate) fn keep_open(&self, fd: RawFd) -> io::Result<()> {
+        self.0.queues.borrow_mut().keep_open(fd)
+    }
+
+    /// Has the driver take a turn soon: wakes it if it is parked.
+    pub(crate) fn want_turn(&self) {
+        if !self.0.turn_wanted.replace(true)
+            && let Some(driver) = self.0.parked.take()
+        {
+            driver.wake();
+        }
+    }
+
+    // --- bells between cores ---
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.0.queues.borrow().raw_fd()
+    }
+
+    pub(crate) fn add_bell(&self, bell: Rc<Bell>) -> usize {
+        self.0.bells.borrow_mut().insert(bell)
+    }
+
+    pub(crate) fn remove_bell(&self, bell: usize) {
+        let removed = self.0.bells.borrow_mut().try_remove(bell);
+        drop(removed);
+    }
+
+    /// Wakes bell `bell` of the ring behind `fd`.
+    pub(crate) fn ring_bell(&self, fd: RawFd, bell: u16) {
+        self.0.queues.borrow_mut().ring_bell(fd, bell);
+        self.want_turn();
+    }
+
+    // --- the end ---
+
+    /// Cancels every task and waits until the kernel holds nothing of ours, at most `patience`.
+    pub(crate) async fn end(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.0.ending.set(true);
+        self.cancel_tasks(OWN_TASKS..usize::MAX).await;
+        // One turn in any case: bells rung last have no operation that waits for them.
+        loop {
+            self.want_turn();
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+            if self.0.queues.borrow().in_flight() == 0 || Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.cancel_tasks(0..OWN_TASKS).await;
+    }
+
+    async fn cancel_tasks(&self, keys: std::ops::Range<usize>) {
+        let taken: Vec<_> = {
+            let mut tasks = self.0.tasks.borrow_mut();
+            tasks
+                .iter_mut()
+                .filter(|(key, _)| keys.contains(key))
+                .filter_map(|(_, task)| task.take())
+                .collect()
+        };
+        for task in taken {
+            task.cancel().await;
+        }
+    }
+}

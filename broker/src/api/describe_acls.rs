@@ -1,0 +1,16 @@
+//! DescribeAcls (29): there is no authorizer, and so nothing to describe.
+
+use millstream_protocol::error::ErrorCode;
+use millstream_protocol::messages::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
+
+use crate::api::RequestContext;
+use crate::net::replies::Reply;
+use crate::security::NO_AUTHORIZER;
+
+pub(crate) async fn handle(context: &RequestContext, _request: DescribeAclsRequest<'_>) -> Reply {
+    context.reply(&DescribeAclsResponse {
+        error_code: ErrorCode::SecurityDisabled.code(),
+        error_message: Some(NO_AUTHORIZER.into()),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,159 @@
+//! Reading many partitions, each on its core, and waiting until one of them has more.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use millstream_protocol::uuid::Uuid;
+use millstream_protocol::error::ErrorCode;
+use millstream_state::incremental_fetch::{FetchContext, FetchPartition, TopicKey};
+
+use crate::partition::read::{Given, Wanted};
+use crate::partition::waiters::Notice;
+use crate::shard::Shard;
+use crate::topics::Home;
+
+/// What is to be read, in request order: where it is, or why it is not.
+pub(super) struct Target {
+    topic_id: Uuid,
+    index: i32,
+    wanted: Wanted,
+    core: Result<usize, ErrorCode>,
+}
+
+/// A partition to read, for the core it lives on.
+#[derive(Clone, Copy)]
+struct Reading {
+    place: usize,
+    topic_id: Uuid,
+    index: i32,
+    wanted: Wanted,
+}
+
+/// What one response may still hold.
+#[derive(Clone, Copy)]
+struct Budget {
+    bytes: usize,
+    /// Nothing was found yet: the first batch comes whole, whatever its size (KIP-74).
+    first: bool,
+}
+
+/// Looks up where the partitions of a fetch live.
+pub(super) fn targets(shard: &Shard, fetch: &FetchContext) -> Vec<Target> {
+    fetch.partitions().map(|partition| target(shard, partition)).collect()
+}
+
+fn target(shard: &Shard, partition: &FetchPartition) -> Target {
+    let (topic, unknown) = match &partition.topic {
+        TopicKey::Id(id) => (shard.topics.by_id(id), ErrorCode::UnknownTopicId),
+        TopicKey::Name(name) => (shard.topics.by_name(name), ErrorCode::UnknownTopicOrPartition),
+    };
+    let core = match &topic {
+        None => Err(unknown),
+        Some(topic) => match topic.home(partition.partition) {
+            Home::Here(_) => Ok(shard.index),
+            Home::Core(core) => Ok(core),
+            Home::Nowhere => Err(ErrorCode::UnknownTopicOrPartition),
+        },
+    };
+    Target {
+        topic_id: topic.map_or(Uuid::ZERO, |topic| topic.id),
+        index: partition.partition,
+        wanted: Wanted {
+            offset: partition.fetch_offset,
+            max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        },
+        core,
+    }
+}
+
+/// Reads the partitions in request order within `max_bytes`, each core's in one go.
+pub(super) async fn all(shard: &Rc<Shard>, targets: &[Target], max_bytes: usize) -> Vec<Given> {
+    let mut given: Vec<Given> =
+        targets.iter().map(|target| Given::error(target.core.err().unwrap_or(ErrorCode::None))).collect();
+    let mut budget = Budget { bytes: max_bytes, first: true };
+    for (core, readings) in by_core(targets) {
+        let results = if core == shard.index {
+            read_here(shard.clone(), readings, &mut budget).await
+        } else {
+            let mut there = budget;
+            let reading = move |shard| async move {
+                let results = read_here(shard, readings, &mut there).await;
+                (results, there)
+            };
+            let (results, left) = shard.on(core, reading).await;
+            budget = left;
+            results
+        };
+        for (place, result) in results {
+            given[place] = result;
+        }
+    }
+    given
+}
+
+/// Readings grouped by core; cores and partitions in request order.
+fn by_core(targets: &[Target]) -> Vec<(usize, Vec<Reading>)> {
+    let mut cores: Vec<(usize, Vec<Reading>)> = Vec::new();
+    for (place, target) in targets.iter().enumerate() {
+        let Ok(core) = target.core else { continue };
+        let reading = Reading { place, topic_id: target.topic_id, index: target.index, wanted: target.wanted };
+        match cores.iter_mut().find(|(there, _)| *there == core) {
+            Some((_, readings)) => readings.push(reading),
+            None => cores.push((core, vec![reading])),
+        }
+    }
+    cores
+}
+
+async fn read_here(shard: Rc<Shard>, readings: Vec<Reading>, budget: &mut Budget) -> Vec<(usize, Given)> {
+    let mut results = Vec::with_capacity(readings.len());
+    for reading in readings {
+        let home = shard.topics.by_id(&reading.topic_id).map(|topic| topic.home(reading.index));
+        let Some(Home::Here(partition)) = home else {
+            results.push((reading.place, Given::error(ErrorCode::NotLeaderOrFollower)));
+            continue;
+        };
+        let given = partition.read(reading.wanted, budget.bytes, budget.first).await;
+        budget.bytes = budget.bytes.saturating_sub(given.bytes);
+        budget.first &= given.bytes == 0;
+        results.push((reading.place, given));
+    }
+    results
+}
+
+/// Returns when one of the partitions has something new, or after `wait`.
+pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given], wait: Duration) {
+    let mut waits = Vec::new();
+    for (core, readings) in by_core(targets) {
+        let seen: Vec<(Uuid, i32, i64)> = readings
+            .iter()
+            .map(|reading| (reading.topic_id, reading.index, given[reading.place].high_watermark))
+            .collect();
+        waits.push(shard.call(core, move |there| wait_here(there, seen, wait)).await);
+    }
+    if waits.is_empty() {
+        shard.ring.sleep(wait).await;
+        return;
+    }
+    futures_util::future::select_all(waits).await;
+}
+
+/// Returns when the high watermark of one of the partitions is another than the one seen, or after `wait`.
+async fn wait_here(shard: Rc<Shard>, seen: Vec<(Uuid, i32, i64)>, wait: Duration) {
+    let notice = Rc::new(Notice::default());
+    for (topic_id, index, high_watermark) in &seen {
+        match shard.topics.by_id(topic_id).map(|topic| topic.home(*index)) {
+            Some(Home::Here(partition)) if partition.high_watermark() == *high_watermark => {
+                partition.waiters.park(notice.clone());
+            }
+            // It has something new already, or moved, or is gone: look again at once.
+            _ => return,
+        }
+    }
+    let given = notice.given();
+    let timeout = shard.ring.sleep(wait);
+    futures_util::pin_mut!(given, timeout);
+    futures_util::future::select(given, timeout).await;
+}

@@ -1,0 +1,31 @@
+//! IncrementalAlterConfigs (44): sets, deletes, appends to and subtracts from settings (KIP-339).
+
+use millstream_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+
+use crate::api::{RequestContext, alteration};
+use crate::net::replies::Reply;
+
+pub(crate) async fn handle(context: &RequestContext, request: IncrementalAlterConfigsRequest<'_>) -> Reply {
+    let changes = request.resources.iter().map(|resource| {
+        let steps = resource.configs.iter().map(|config| alteration::Step {
+            name: config.name.to_string(),
+            operation: config.config_operation,
+            value: config.value.as_deref().map(str::to_owned),
+        });
+        alteration::Wanted {
+            code: resource.resource_type,
+            name: resource.resource_name.to_string(),
+            how: alteration::How::Steps(steps.collect()),
+        }
+    });
+    let results = alteration::carry_out(context, changes.collect(), request.validate_only).await;
+    let responses = request.resources.iter().zip(results).map(|(resource, (code, message))| AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message: message.map(Into::into),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.as_ref().into(),
+    });
+    context.reply(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+}

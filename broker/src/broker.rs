@@ -1,0 +1,320 @@
+//! Start and stop of the whole process.
+//!
+//! The first core opens storage and metadata, divides the logs, starts the other cores and then serves as one of them.
+//! Nothing on disk changes before everything that can be refused was checked.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
+use millstream_protocol::uuid::Uuid;
+use millstream_state::controller::Image;
+use millstream_state::incremental_fetch::FetchSessions;
+use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
+
+use crate::boot::{self, BootError};
+use crate::calls::{Calls, Job, MAILBOX_JOBS_MAX};
+use crate::config::Config;
+use crate::controller::{apply, metadata_log::MetadataError};
+use crate::coordinator::Groups;
+use crate::limits::{self, TooFewFiles};
+use crate::net::connections::Connections;
+use crate::net::listener;
+use crate::net::warnings::Warnings;
+use crate::shard::Shard;
+use crate::topics::Topics;
+
+/// What ends a broker cleanly.
+const STOP_SIGNALS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
+/// How long a stop waits for connections to get the replies that are under way.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Submission queue of each core's ring.
+const RING_ENTRIES: u32 = 1024;
+
+/// Exit code of a process that did not start.
+pub const EXIT_START: i32 = 2;
+
+/// Why the broker does not start: one line, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// io_uring is not to be had.
+    #[error(transparent)]
+    Ring(#[from] millstream_ring::Denied),
+    /// Too few open files.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
+    /// A core that was asked for is not to be had.
+    #[error("core {0} cannot be used: the process may run on {1:?} (--cores, taskset, the container's cpuset)")]
+    Core(usize, Vec<usize>),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}; another broker may be running, or choose another port with listeners=")]
+    Listen(SocketAddr, io::Error),
+    /// The data directories cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// What is on disk and the configuration do not fit.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// A thread cannot be started.
+    #[error("cannot start a core's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// How a broker that ran came to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It never ran.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The clean stop did not succeed; the next start recovers.
+    #[error("the stop was not clean, the next start recovers what it left: {0}")]
+    Stop(String),
+}
+
+/// Runs a broker until SIGTERM or SIGINT.
+pub fn run(config: Config) -> Result<(), RunError> {
+    millstream_ring::block_signals(&STOP_SIGNALS).map_err(StartError::Thread)?;
+    millstream_ring::probe().map_err(StartError::from)?;
+    let cores = choose_cores(&config).map_err(RunError::from)?;
+    limits::raise_open_files(cores.len()).map_err(StartError::from)?;
+    let config = Arc::new(with_addresses(config)?);
+    let options = core_options(&config, cores[0], 0);
+    let first = millstream_ring::start(options, move |ring| first_core(ring, config, cores)).map_err(StartError::Thread)?;
+    match first.join() {
+        Ok(outcome) => outcome,
+        Err(_) => std::process::abort(),
+    }
+}
+
+fn choose_cores(config: &Config) -> Result<Vec<usize>, StartError> {
+    let allowed = millstream_ring::allowed_cpus();
+    let Some(cores) = &config.cores else { return Ok(allowed) };
+    match cores.iter().find(|core| !allowed.contains(core)) {
+        Some(core) => Err(StartError::Core(*core, allowed)),
+        None => Ok(cores.clone()),
+    }
+}
+
+/// Each address is bound once without SO_REUSEPORT, so that a second broker of the same user cannot share a port unseen.
+/// Port 0 becomes the one the kernel chose, for all addresses of a listener.
+fn with_addresses(mut config: Config) -> Result<Config, StartError> {
+    for listener in &mut config.listeners {
+        let mut chosen = None;
+        for address in &mut listener.bind {
+            if let Some(port) = chosen.filter(|_| address.port() == 0) {
+                address.set_port(port);
+            }
+            *address = millstream_ring::check_free(*address).map_err(|error| StartError::Listen(*address, error))?;
+            chosen = Some(address.port());
+        }
+        if let Some(port) = chosen.filter(|_| listener.advertised_port == 0) {
+            listener.advertised_port = port;
+        }
+    }
+    Ok(config)
+}
+
+fn core_options(config: &Config, cpu: usize, index: usize) -> CoreOptions {
+    CoreOptions {
+        cpu: Some(cpu),
+        name: format!("core-{index}"),
+        entries: RING_ENTRIES,
+        scratch_dirs: config.log_dirs.iter().map(existing_parent).collect(),
+    }
+}
+
+/// The directory itself, or what exists of its path: same device, nearly always.
+fn existing_parent(directory: &PathBuf) -> PathBuf {
+    let mut path = directory.as_path();
+    while !path.is_dir() {
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => path = parent,
+            _ => return PathBuf::from("."),
+        }
+    }
+    path.to_owned()
+}
+
+/// The life of the first core, which leads start and stop.
+async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Result<(), RunError> {
+    let boot = boot::open(&ring, &config, cores.len()).await?;
+    let image = boot.controller.image();
+    let (controller, directories, seeds, finish) = boot.divide(&image);
+    let directories: Arc<[Uuid]> = directories.into();
+    let mut ends = millstream_ring::mesh::<Job>(cores.len(), MAILBOX_JOBS_MAX).into_iter().enumerate();
+    let mut seeds = seeds.into_iter();
+    let (Some((_, end)), Some(seed)) = (ends.next(), seeds.next()) else {
+        unreachable!("there is a first core");
+    };
+    for ((index, end), seed) in ends.zip(seeds) {
+        start_core(&config, cores[index], index, cores.len(), end, seed, directories.clone(), image.clone()).map_err(StartError::Thread)?;
+    }
+    let shard = open_shard(&ring, &config, 0, cores.len(), end, seed, directories, image.clone()).await?;
+    shard.controller.replace(Some(Rc::new(controller)));
+    ring.spawn(Calls::serve(shard.clone()));
+    each_core(&shard, |there| async move { Ok::<_, String>(there.index) }).await.map_err(RunError::Stop)?;
+    finish.run(&ring).await.map_err(StartError::from)?;
+    apply::apply(&shard, image.clone(), &image.records().collect::<Vec<_>>()).await;
+    listen_everywhere(&shard).await?;
+    crate::banner::print(&config, &cores);
+    ring.signal(&STOP_SIGNALS).await.map_err(StartError::Thread)?;
+    tracing::info!("stopping");
+    stop(&shard).await
+}
+
+fn start_core(
+    config: &Arc<Config>,
+    cpu: usize,
+    index: usize,
+    cores: usize,
+    end: MeshEnd<Job>,
+    seed: StoreSeed,
+    directories: Arc<[Uuid]>,
+    image: Arc<Image>,
+) -> io::Result<()> {
+    let config = config.clone();
+    let options = core_options(&config, cpu, index);
+    millstream_ring::start(options, move |ring| async move {
+        let opened = open_shard(&ring, &config, index, cores, end, seed, directories, image.clone()).await;
+        let shard = match opened {
+            Ok(shard) => shard,
+            Err(error) => {
+                eprintln!("millstream: {error}");
+                std::process::exit(EXIT_START);
+            }
+        };
+        apply::apply(&shard, image.clone(), &image.records().collect::<Vec<_>>()).await;
+        // The first core ends the process.
+        Calls::serve(shard).await;
+    })?;
+    Ok(())
+}
+
+async fn open_shard(
+    ring: &Ring,
+    config: &Arc<Config>,
+    index: usize,
+    cores: usize,
+    end: MeshEnd<Job>,
+    seed: StoreSeed,
+    directories: Arc<[Uuid]>,
+    image: Arc<Image>,
+) -> Result<Rc<Shard>, StartError> {
+    let store = Store::start(ring, seed).await?;
+    let shard = Rc::new(Shard {
+        index,
+        cores,
+        ring: ring.clone(),
+        config: config.clone(),
+        directories,
+        calls: Calls::new(end.join(ring)),
+        image: RefCell::new(image),
+        store,
+        topics: Topics::default(),
+        groups: Groups::default(),
+        fetch_sessions: RefCell::new(fetch_sessions(config, index, cores)),
+        connections: Connections::default(),
+        warnings: Warnings::new(ring.clone()),
+        controller: RefCell::default(),
+        commit_waiters: RefCell::default(),
+        stopping: Cell::new(false),
+    });
+    let weak = Rc::downgrade(&shard);
+    shard.store.on_commit(Box::new(move || {
+        if let Some(shard) = weak.upgrade() {
+            shard.committed();
+        }
+    }));
+    Ok(shard)
+}
+
+/// Session ids are drawn from a range of each core's own; a session belongs to the core that gave it out.
+fn fetch_sessions(config: &Config, index: usize, cores: usize) -> FetchSessions {
+    let slots = (config.broker.max_incremental_fetch_session_cache_slots / cores).max(1);
+    let span = i32::MAX / i32::try_from(cores).unwrap_or(i32::MAX);
+    let start = span * i32::try_from(index).unwrap_or(0) + 1;
+    let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+    FetchSessions::new(slots, start..start + (span - 1), seed)
+}
+
+/// Runs `work` on every core at once and gathers the results in core order.
+async fn each_core<R, E, F, Fut>(shard: &Rc<Shard>, work: F) -> Result<Vec<R>, E>
+where
+    R: Send + 'static,
+    E: Send + 'static,
+    F: FnOnce(Rc<Shard>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<R, E>> + 'static,
+{
+    let mut calls = Vec::with_capacity(shard.cores);
+    for core in 0..shard.cores {
+        calls.push(shard.call(core, work.clone()).await);
+    }
+    futures_util::future::join_all(calls).await.into_iter().collect()
+}
+
+/// Every core opens every address before any of them serves.
+async fn listen_everywhere(shard: &Rc<Shard>) -> Result<(), StartError> {
+    each_core(shard, |there| async move {
+        let mut opened: Vec<(usize, Listener)> = Vec::new();
+        for (index, listener) in there.config.listeners.iter().enumerate() {
+            for address in &listener.bind {
+                let socket = listener::listen(&there, *address).map_err(|error| StartError::Listen(*address, error))?;
+                opened.push((index, socket));
+            }
+        }
+        for (index, listener) in opened {
+            there.ring.spawn(listener::accept(there.clone(), listener, index));
+        }
+        Ok(())
+    })
+    .await
+    .map(|_| ())
+}
+
+/// SIGTERM: stop accepting, finish what was received, flush, settle, cut.
+async fn stop(shard: &Rc<Shard>) -> Result<(), RunError> {
+    let drained: Result<Vec<()>, String> = each_core(shard, |there| async move {
+        there.stopping.set(true);
+        there.connections.stop_reading();
+        for topic in there.topics.all() {
+            topic.here().iter().for_each(|partition| partition.waiters.wake());
+        }
+        let deadline = there.ring.now() + DRAIN;
+        there.groups.close_all();
+        while there.connections.count() > 0 && there.ring.now() < deadline {
+            there.ring.sleep(Duration::from_millis(5)).await;
+        }
+        there.connections.shut_down();
+        Ok(())
+    })
+    .await;
+    drained.map_err(RunError::Stop)?;
+    let stopped = each_core(shard, |there| async move { there.store.stop().await }).await;
+    let stopped = stopped.map_err(|error| RunError::Stop(error.to_string()))?;
+    Stopped::finish(stopped, &shard.ring).await.map_err(|error| RunError::Stop(error.to_string()))
+}
+
+/// `millstream recover DIR`: opens a data directory, recovers it and stops it cleanly, without serving anyone.
+pub fn recover(directory: &Path) -> Result<(), RunError> {
+    millstream_ring::probe().map_err(StartError::from)?;
+    let directory = directory.to_owned();
+    let options = CoreOptions {
+        cpu: None,
+        name: "recover".to_owned(),
+        entries: RING_ENTRIES,
+        scratch_dirs: vec![existing_parent(&directory)],
+    };
+    let core = millstream_ring::start(options, move |ring| async move { boot::recover(&ring, directory).await });
+    match core.map_err(StartError::Thread)?.join() {
+        Ok(outcome) => outcome,
+        Err(_) => std::process::abort(),
+    }
+}

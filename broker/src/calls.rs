@@ -1,0 +1,160 @@
+//! Work handed from one core to another.
+//!
+//! A core never touches what another owns; it sends a closure that runs there. Closures sent from one core to another run
+//! in the order they were sent, and each runs up to its first await before the next one starts: that is what keeps two
+//! produced batches for the same partition in order. The result travels back the same way.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use millstream_ring::Mailbox;
+use slab::Slab;
+
+use crate::shard::Shard;
+
+/// What crosses a core boundary: runs on the receiving core with that core's shard.
+pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
+/// Jobs in flight between any two cores; past that the sender waits.
+pub(crate) const MAILBOX_JOBS_MAX: usize = 1024;
+
+/// One core's end of the mesh, and the calls it waits for.
+pub(crate) struct Calls {
+    mailbox: Mailbox<Job>,
+    waiting: Rc<RefCell<Slab<Waiting>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    value: Option<Box<dyn Any + Send>>,
+    waker: Option<Waker>,
+    /// Nobody waits any more: the value is dropped when it comes.
+    abandoned: bool,
+}
+
+impl Calls {
+    pub(crate) fn new(mailbox: Mailbox<Job>) -> Self {
+        Self { mailbox, waiting: Rc::default() }
+    }
+
+    /// Runs what other cores send, in order, until the process ends.
+    pub(crate) async fn serve(shard: Rc<Shard>) {
+        loop {
+            let (_from, job) = shard.calls.mailbox.recv().await;
+            job(&shard);
+        }
+    }
+
+    fn complete(&self, key: usize, value: Box<dyn Any + Send>) {
+        let mut waiting = self.waiting.borrow_mut();
+        let Some(entry) = waiting.get_mut(key) else { return };
+        if entry.abandoned {
+            waiting.remove(key);
+            return;
+        }
+        entry.value = Some(value);
+        if let Some(waker) = entry.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Shard {
+    /// Sends `work` to `core`. When this returns, the work is queued there in order; awaiting the returned [`Called`]
+    /// gives its result. On the own core the synchronous part of `work` has already run.
+    pub(crate) async fn call<R, F, Fut>(self: &Rc<Self>, core: usize, work: F) -> Called<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(Rc<Shard>) -> Fut + Send + 'static,
+        Fut: Future<Output = R> + 'static,
+    {
+        if core == self.index {
+            return Called::Local(Box::pin(work(self.clone())));
+        }
+        let origin = self.index;
+        let key = self.calls.waiting.borrow_mut().insert(Waiting::default());
+        let job: Job = Box::new(move |there: &Rc<Shard>| {
+            let answer = work(there.clone());
+            let there = there.clone();
+            there.ring.clone().spawn(async move {
+                let value: Box<dyn Any + Send> = Box::new(answer.await);
+                let back: Job = Box::new(move |home: &Rc<Shard>| home.calls.complete(key, value));
+                there.calls.mailbox.send(origin, back).await;
+            });
+        });
+        self.calls.mailbox.send(core, job).await;
+        Called::Remote(RemoteCall { waiting: self.calls.waiting.clone(), key, done: false, result: std::marker::PhantomData })
+    }
+
+    /// [`Shard::call`] and its result in one.
+    pub(crate) async fn on<R, F, Fut>(self: &Rc<Self>, core: usize, work: F) -> R
+    where
+        R: Send + 'static,
+        F: FnOnce(Rc<Shard>) -> Fut + Send + 'static,
+        Fut: Future<Output = R> + 'static,
+    {
+        self.call(core, work).await.await
+    }
+}
+
+/// The result of work sent to a core.
+pub(crate) enum Called<R> {
+    Local(Pin<Box<dyn Future<Output = R>>>),
+    Remote(RemoteCall<R>),
+}
+
+/// A call whose answer comes back through the mailbox.
+pub(crate) struct RemoteCall<R> {
+    waiting: Rc<RefCell<Slab<Waiting>>>,
+    key: usize,
+    done: bool,
+    result: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<R: Send + 'static> Future for Called<R> {
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        match self.get_mut() {
+            Called::Local(future) => future.as_mut().poll(cx),
+            Called::Remote(call) => call.poll(cx),
+        }
+    }
+}
+
+impl<R: Send + 'static> RemoteCall<R> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
+        let mut waiting = self.waiting.borrow_mut();
+        let entry = &mut waiting[self.key];
+        match entry.value.take() {
+            Some(value) => {
+                waiting.remove(self.key);
+                self.done = true;
+                // `complete` was given exactly what `work` for this key returned.
+                Poll::Ready(*value.downcast::<R>().expect("the answer has the type of the call"))
+            }
+            None => {
+                entry.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<R> Drop for RemoteCall<R> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.get(self.key).is_some_and(|entry| entry.value.is_some()) {
+            waiting.remove(self.key);
+        } else if let Some(entry) = waiting.get_mut(self.key) {
+            entry.abandoned = true;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the controller decided, carried out on each core: topics and partitions come, go and change.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_protocol::uuid::Uuid;
+use millstream_state::controller::{Image, Partition as PartitionImage, Record, ResourceType};
+use millstream_storage::LogId;
+
+use crate::config::TopicConfig;
+use crate::coordinator::OFFSETS_TOPIC;
+use crate::knobs::layers::Overrides;
+use crate::partition::Partition;
+use crate::partition::config::PartitionConfig;
+use crate::shard::Shard;
+use crate::topics::{Home, Topic};
+
+/// Topics that only the broker writes to (`Topic.INTERNAL_TOPICS`).
+const INTERNAL: [&str; 2] = [OFFSETS_TOPIC, "__transaction_state"];
+
+/// Whether only the broker writes to the topic.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    INTERNAL.contains(&topic)
+}
+
+/// Hands the image, and the records that led to it, to every core; returns when all have applied them.
+pub(crate) async fn publish(shard: &Rc<Shard>, image: Arc<Image>, records: Vec<Record>) {
+    let records = Arc::new(records);
+    let mut calls = Vec::with_capacity(shard.cores);
+    for core in 0..shard.cores {
+        let (image, records) = (image.clone(), records.clone());
+        calls.push(shard.call(core, move |there| async move { apply(&there, image, &records).await }).await);
+    }
+    futures_util::future::join_all(calls).await;
+}
+
+/// Applies records on this core, in order.
+pub(crate) async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
+    shard.image.replace(image.clone());
+    for record in records {
+        match record {
+            Record::Topic(topic) => {
+                add_topic(shard, &image, topic.name.clone(), topic.topic_id);
+                for (index, partition) in (0..).zip(&topic.partitions) {
+                    place(shard, topic.topic_id, index, partition).await;
+                }
+            }
+            Record::Partitions { topic_id, first, partitions } => {
+                for (index, partition) in (*first..).zip(partitions) {
+                    place(shard, *topic_id, index, partition).await;
+                }
+            }
+            Record::RemoveTopic { topic_id } => remove_topic(shard, topic_id).await,
+            Record::Config { resource, .. } => match resource.resource_type {
+                ResourceType::Topic => reconfigure(shard, &image, Some(&resource.name)),
+                ResourceType::Broker => reconfigure(shard, &image, None),
+                _ => {}
+            },
+            // Homes and epochs change only before the cores start; the rest concerns the image alone.
+            Record::PartitionHomes { .. }
+            | Record::LeaderEpochs { .. }
+            | Record::Cluster { .. }
+            | Record::Broker(_)
+            | Record::ProducerIds { .. }
+            | Record::FeatureLevel { .. } => {}
+        }
+    }
+}
+
+/// The topic's configuration as it is in force: topic, broker, broker default, file, default.
+fn topic_config(shard: &Shard, image: &Image, name: &str) -> Rc<PartitionConfig> {
+    let none = Overrides::new();
+    let own = image.config(ResourceType::Topic, name).map_or(&none, |own| own);
+    Rc::new(PartitionConfig::from(&TopicConfig::resolve(&shard.layers(), own)))
+}
+
+fn add_topic(shard: &Rc<Shard>, image: &Image, name: Arc<str>, id: Uuid) {
+    let config = topic_config(shard, image, &name);
+    let internal = is_internal(&name);
+    shard.topics.insert(Topic::new(name, id, internal, config));
+}
+
+async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionImage) {
+    let topic = shard.topics.by_id(&topic_id).expect("a partition's topic is in the metadata before it");
+    if usize::from(image.home.core) != shard.index {
+        topic.place_on(index, usize::from(image.home.core));
+        return;
+    }
+    let id = LogId { topic_id: topic_id.0, partition: index };
+    let config = topic.config.borrow().clone();
+    let log = match shard.store.log(&id) {
+        Some(log) => {
+            log.set_config(config.log);
+            log
+        }
+        None => {
+            let Some(directory) = shard.directories.iter().position(|id| *id == image.home.directory) else {
+                tracing::error!("{}-{index} lives in data directory {}, which is not in log.dirs", topic.name, image.home.directory);
+                return;
+            };
+            match shard.store.create_log(&topic.name, id, directory, image.leader_epoch, config.log).await {
+                Ok(log) => log,
+                Err(error) => {
+                    tracing::error!("{}-{index} cannot be created: {error}", topic.name);
+                    return;
+                }
+            }
+        }
+    };
+    let partition = Partition::new(topic.name.clone(), index, log, image.leader_epoch, config);
+    topic.place_here(index, partition.clone());
+    if &*topic.name == OFFSETS_TOPIC {
+        shard.groups.open(shard, partition);
+    }
+}
+
+async fn remove_topic(shard: &Rc<Shard>, id: &Uuid) {
+    let Some(topic) = shard.topics.remove(id) else { return };
+    for partition in topic.here() {
+        partition.close();
+        if &*topic.name == OFFSETS_TOPIC {
+            shard.groups.close(partition.index);
+        }
+        let log = LogId { topic_id: id.0, partition: partition.index };
+        if let Err(error) = shard.store.delete_log(&log).await {
+            tracing::error!("{}-{} cannot be deleted: {error}", topic.name, partition.index);
+        }
+    }
+    shard.groups.topics_deleted(&[topic.name.to_string()]);
+}
+
+/// Puts changed configuration in force, for one topic or, if the broker's changed, for all.
+fn reconfigure(shard: &Rc<Shard>, image: &Image, name: Option<&str>) {
+    let topics = match name {
+        Some(name) => shard.topics.by_name(name).into_iter().collect(),
+        None => shard.topics.all(),
+    };
+    for topic in topics {
+        let config = topic_config(shard, image, &topic.name);
+        topic.config.replace(config.clone());
+        for index in 0..topic.partition_count() {
+            if let Home::Here(partition) = topic.home(index) {
+                partition.log.set_config(config.log);
+                partition.config.replace(config.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The metadata log on disk: a snapshot, and the entries since.
+//!
+//! Both are sequences of the controller's own entries (length, checksum, position, records). An entry counts once it is
+//! flushed. A snapshot replaces the log atomically: it is written beside, renamed, and only then is the log emptied; a
+//! crash in between leaves entries the snapshot already holds, and they are passed over. Entries follow one another without
+//! padding: the file is written through the page cache and flushed, for it is small and rarely written.
+
+use std::cell::Cell;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use millstream_ring::{File, Open, Ring, fs};
+use millstream_state::controller::{Entry, Image, Position, State, log};
+
+/// Kafka ignores plain files in a data directory.
+const LOG: &str = ".millstream-metadata-log";
+const SNAPSHOT: &str = ".millstream-metadata-snapshot";
+/// The log is replaced by a snapshot when it is larger than this and than the last snapshot.
+const LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// The open log.
+pub(crate) struct MetadataLog {
+    ring: Ring,
+    directory: PathBuf,
+    file: File,
+    end: Cell<u64>,
+    /// Index of the last entry that is durable.
+    flushed: Cell<i64>,
+    snapshot_bytes: Cell<u64>,
+    /// After a failed write the end of the file is unknown: nothing is written any more.
+    failed: Cell<bool>,
+}
+
+/// The metadata cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The file cannot be read or written.
+    #[error("{path}: {cause}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The bytes are damaged where a crash cannot have damaged them.
+    #[error("{path}: {cause}; nothing was changed, restore the file from a copy")]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong and where.
+        cause: log::LogError,
+    },
+}
+
+impl MetadataLog {
+    /// Reads snapshot and log of a data directory; writes nothing.
+    pub(crate) async fn read(ring: &Ring, directory: &Path) -> Result<(State, Found), MetadataError> {
+        let path = directory.join(SNAPSHOT);
+        let snapshot = read_file(ring, &path).await?;
+        let mut state = match snapshot.is_empty() {
+            true => State::new(),
+            false => log::decode_snapshot(&snapshot).map_err(|cause| MetadataError::Corrupt { path, cause })?,
+        };
+        let path = directory.join(LOG);
+        let bytes = read_file(ring, &path).await?;
+        let mut entries = log::decode_log(&bytes, state.position());
+        for entry in &mut entries {
+            state.replay(&entry.map_err(|cause| MetadataError::Corrupt { path: path.clone(), cause })?);
+        }
+        let end = entries.end() as u64;
+        Ok((state, Found { end, torn: end < bytes.len() as u64, snapshot_bytes: snapshot.len() as u64 }))
+    }
+
+    /// Opens the log for writing behind what was read.
+    pub(crate) async fn open(ring: &Ring, directory: &Path, position: Position, found: Found) -> Result<Self, MetadataError> {
+        let path = directory.join(LOG);
+        let failed = |cause| MetadataError::Io { path: path.clone(), cause };
+        let how = Open { read: true, write: true, create: true, ..Open::default() };
+        let file = File::open(ring, &path, how).await.map_err(failed)?;
+        if found.torn {
+            file.set_len(found.end).await.map_err(failed)?;
+        }
+        file.sync_all().await.map_err(failed)?;
+        fs::sync_dir(ring, directory).await.map_err(failed)?;
+        Ok(Self {
+            ring: ring.clone(),
+            directory: directory.to_owned(),
+            file,
+            end: Cell::new(found.end),
+            flushed: Cell::new(position.index),
+            snapshot_bytes: Cell::new(found.snapshot_bytes),
+            failed: Cell::new(false),
+        })
+    }
+
+    /// Writes and flushes one entry.
+    pub(crate) async fn append(&self, entry: &Entry) -> io::Result<()> {
+        if self.failed.get() {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        // Until this is through, a crash or an error leaves an end that only a restart can tell.
+        self.failed.set(true);
+        let mut bytes = Vec::new();
+        log::encode_entry(entry, self.flushed.get(), &mut bytes);
+        let len = bytes.len() as u64;
+        self.file.write_at(vec![bytes.into()], self.end.get()).await?;
+        self.file.sync_data().await?;
+        self.end.set(self.end.get() + len);
+        self.flushed.set(entry.position.index);
+        self.failed.set(false);
+        Ok(())
+    }
+
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.end.get() > LOG_BYTES_MAX.max(self.snapshot_bytes.get())
+    }
+
+    /// Replaces the log by a snapshot of the image that its entries led to.
+    pub(crate) async fn snapshot(&self, image: &Image) -> io::Result<()> {
+        let bytes = log::encode_snapshot(image);
+        fs::write_durably(&self.ring, &self.directory.join(SNAPSHOT), &bytes).await?;
+        self.snapshot_bytes.set(bytes.len() as u64);
+        self.file.set_len(0).await?;
+        self.end.set(0);
+        self.file.sync_all().await
+    }
+}
+
+/// What [`MetadataLog::read`] saw.
+pub(crate) struct Found {
+    end: u64,
+    torn: bool,
+    snapshot_bytes: u64,
+}
+
+async fn read_file(ring: &Ring, path: &Path) -> Result<Vec<u8>, MetadataError> {
+    match fs::read(ring, path).await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(MetadataError::Io { path: path.to_owned(), cause }),
+    }
+}

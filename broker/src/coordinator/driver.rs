@@ -1,0 +1,220 @@
+//! Drives one coordinator: inputs in, records to the log, replies out, timer.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+use millstream_protocol::batch::BatchBuilder;
+use millstream_protocol::compress::Codec;
+use millstream_protocol::error::ErrorCode;
+use millstream_state::group::{Config, Coordinator, Effects, Input, Reply, Token};
+use millstream_storage::Ticket;
+
+use super::load;
+use crate::config::BrokerConfig;
+use crate::partition::Partition;
+use crate::partition::waiters::Notice;
+use crate::shard::Shard;
+
+/// One coordinator and its partition.
+pub(super) struct Driver {
+    shard: Weak<Shard>,
+    partition: Rc<Partition>,
+    machine: RefCell<Coordinator>,
+    state: Cell<State>,
+    waiting: RefCell<HashMap<u64, Rc<Answer>>>,
+    next_token: Cell<u64>,
+    /// Appends under way, oldest first.
+    appends: RefCell<VecDeque<(u64, Result<Option<Ticket>, ErrorCode>)>>,
+    appended: Notice,
+    deadline_moved: Notice,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Loading,
+    Active,
+    /// The partition left or could not be read.
+    Closed,
+}
+
+/// Where one request's reply is put.
+#[derive(Default)]
+struct Answer {
+    value: RefCell<Option<Result<Reply, ErrorCode>>>,
+    there: Notice,
+}
+
+impl Driver {
+    pub(super) fn start(shard: &Rc<Shard>, partition: Rc<Partition>) -> Rc<Self> {
+        let driver = Rc::new(Self {
+            shard: Rc::downgrade(shard),
+            machine: RefCell::new(Coordinator::new(machine_config(&shard.config.broker))),
+            partition,
+            state: Cell::new(State::Loading),
+            waiting: RefCell::default(),
+            next_token: Cell::new(0),
+            appends: RefCell::default(),
+            appended: Notice::default(),
+            deadline_moved: Notice::default(),
+        });
+        shard.ring.spawn(driver.clone().load());
+        driver
+    }
+
+    async fn load(self: Rc<Self>) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        let loaded = load::replay(&self.partition, |key, value| self.replay(key, value)).await;
+        if let Err(error) = loaded {
+            tracing::error!("group coordinator of {}-{} cannot start: {error}", self.partition.topic, self.partition.index);
+            self.state.set(State::Closed);
+            return;
+        }
+        if self.state.get() == State::Closed {
+            return;
+        }
+        self.state.set(State::Active);
+        let mut effects = Effects::default();
+        self.machine.borrow_mut().loaded(shard.ring.wall_ms(), &mut effects);
+        self.carry_out(effects, shard.ring.wall_ms());
+        shard.ring.spawn(self.clone().pass_on_appends());
+        shard.ring.spawn(self.clone().keep_time());
+    }
+
+    /// Puts one request to the machine and waits for its reply.
+    pub(super) async fn ask(self: &Rc<Self>, input: impl FnOnce(Token) -> Input) -> Result<Reply, ErrorCode> {
+        self.check_active()?;
+        let token = self.next_token.get();
+        self.next_token.set(token + 1);
+        let answer = Rc::new(Answer::default());
+        self.waiting.borrow_mut().insert(token, answer.clone());
+        self.step(input(Token(token)));
+        loop {
+            if let Some(value) = answer.value.borrow_mut().take() {
+                return value;
+            }
+            answer.there.given().await;
+        }
+    }
+
+    /// Tells the machine something nobody waits for.
+    pub(super) fn tell(&self, input: Input) {
+        if self.state.get() == State::Active {
+            self.step(input);
+        }
+    }
+
+    pub(super) fn read<R>(&self, look: impl FnOnce(&Coordinator) -> R) -> Result<R, ErrorCode> {
+        self.check_active()?;
+        Ok(look(&self.machine.borrow()))
+    }
+
+    pub(super) fn close(&self) {
+        self.state.set(State::Closed);
+        for (_, answer) in self.waiting.take() {
+            *answer.value.borrow_mut() = Some(Err(ErrorCode::NotCoordinator));
+            answer.there.give();
+        }
+        self.appended.give();
+        self.deadline_moved.give();
+    }
+
+    fn check_active(&self) -> Result<(), ErrorCode> {
+        match self.state.get() {
+            State::Active => Ok(()),
+            State::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            State::Closed => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    fn step(&self, input: Input) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        let now = shard.ring.wall_ms();
+        let mut effects = Effects::default();
+        let before = self.machine.borrow().next_deadline();
+        self.machine.borrow_mut().step(now, input, &mut effects);
+        self.carry_out(effects, now);
+        if self.machine.borrow().next_deadline() != before {
+            self.deadline_moved.give();
+        }
+    }
+
+    fn carry_out(&self, effects: Effects, now: i64) {
+        for (Token(token), reply) in effects.replies {
+            if let Some(answer) = self.waiting.borrow_mut().remove(&token) {
+                *answer.value.borrow_mut() = Some(Ok(reply));
+                answer.there.give();
+            }
+        }
+        for append in effects.appends {
+            let mut batch = BatchBuilder::new(Codec::None, now);
+            for (key, value) in &append.records {
+                batch.push(now, Some(key), value.as_deref(), &[]);
+            }
+            let outcome = self.partition.append_internal(&batch.finish(0)).map(|appended| appended.ticket);
+            self.appends.borrow_mut().push_back((append.id, outcome.map_err(|refusal| refusal.code)));
+            self.appended.give();
+        }
+    }
+
+    /// One record of the partition. What another version wrote and this one does not know is passed over.
+    fn replay(&self, key: &[u8], value: Option<&[u8]>) {
+        if let Err(error) = self.machine.borrow_mut().replay(key, value) {
+            tracing::warn!("a record of {}-{} is passed over: {error}", self.partition.topic, self.partition.index);
+        }
+    }
+
+    /// Tells the machine of each append in order, once it is flushed or can never be.
+    async fn pass_on_appends(self: Rc<Self>) {
+        while self.state.get() == State::Active {
+            let next = self.appends.borrow_mut().pop_front();
+            let Some((id, outcome)) = next else {
+                self.appended.given().await;
+                continue;
+            };
+            let Some(shard) = self.shard.upgrade() else { return };
+            let flushed = match outcome {
+                Ok(Some(ticket)) => shard.store.wait(ticket).await.map_err(|_offline| ErrorCode::KafkaStorageError),
+                Ok(None) => Ok(()),
+                Err(code) => Err(code),
+            };
+            self.step(match flushed {
+                Ok(()) => Input::Appended(id),
+                Err(code) => Input::AppendFailed(id, code),
+            });
+        }
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        while self.state.get() == State::Active {
+            let Some(shard) = self.shard.upgrade() else { return };
+            let deadline = self.machine.borrow().next_deadline();
+            let moved = self.deadline_moved.given();
+            let Some(deadline) = deadline else {
+                moved.await;
+                continue;
+            };
+            let wait = deadline - shard.ring.wall_ms();
+            if wait <= 0 {
+                self.step(Input::Tick);
+                continue;
+            }
+            let sleep = shard.ring.sleep(std::time::Duration::from_millis(wait.unsigned_abs()));
+            futures_util::pin_mut!(moved, sleep);
+            futures_util::future::select(moved, sleep).await;
+        }
+    }
+}
+
+fn machine_config(broker: &BrokerConfig) -> Config {
+    Config {
+        group_max_size: broker.group_max_size,
+        min_session_timeout_ms: broker.group_min_session_timeout_ms,
+        max_session_timeout_ms: broker.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms: broker.group_initial_rebalance_delay_ms,
+        offset_metadata_max: broker.offset_metadata_max_bytes,
+        offsets_retention_ms: i64::from(broker.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: broker.offsets_retention_check_interval_ms,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,18 @@
+//! Settings that only exist here: one row per knob. No prefix; Kafka has none of these names.
+
+use super::{Knob, Live, Scope, Type, Use, Valid};
+
+/// Settings that only exist here.
+pub(super) const OWN: &[Knob] = super::rows! { broker:
+    // name                                type    default      valid         live    use    sentence
+    "cores"                                String  null         _             restart obeyed "Cores to run on, as 0,2-7; all that the process may use when not set.";
+    "journal.file.bytes"                   Long    "67108864"   [1048576 ..]  restart obeyed "Size of one journal file.";
+    "journal.files"                        Int     "4"          [2 .. 64]     restart obeyed "Journal files for each core and data directory; fewer where journal.device.max.bytes says so.";
+    "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together.";
+    "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, shared out over the cores; -1 for a quarter of the memory.";
+    "log.dir.reserve.bytes"                Long    "268435456"  [0 ..]        restart obeyed "Free space of a data directory below which produce is refused.";
+    "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for another process to release a data directory.";
+    "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";
+    "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";
+    "connection.responses.max.bytes"       Long    "104857600"  [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
+};

@@ -1,0 +1,149 @@
+//! One task per connection reads frames and hands each to its API; a second one sends the replies in request order.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use millstream_ring::{Buffer, Bytes, Socket};
+
+use crate::api::{self, Outcome};
+use crate::net::replies::Replies;
+use crate::net::warnings::Kind;
+use crate::shard::Shard;
+
+/// Length prefix of a frame.
+const PREFIX: usize = 4;
+/// A frame up to this size gets its whole buffer at once; a longer one only as its bytes arrive, unless the connection
+/// has sent one as long before.
+const TRUSTED_BYTES: usize = 64 << 10;
+/// However long the frames a connection has sent, no more than this is set aside for bytes that have not arrived.
+const TRUSTED_BYTES_MAX: usize = 4 << 20;
+
+/// What handlers know of the connection a request came in on.
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    /// Index into `Config::listeners`.
+    pub(crate) listener: usize,
+    pub(crate) replies: Rc<Replies>,
+}
+
+/// Serves one connection to its end: until the peer closes or errs, and what it asked before is answered.
+pub(crate) async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr, listener: usize) {
+    let connection = Rc::new(Connection { peer, listener, replies: Replies::new() });
+    let reader = async {
+        if let Err(cause) = read_requests(&shard, &socket, &connection).await {
+            shard.warnings.report(Kind::Connection, || format!("connection from {peer} closed: {cause}"));
+            connection.replies.break_off();
+            socket.shutdown();
+        }
+        connection.replies.finish();
+    };
+    let writer = send_replies(&shard, &socket, &connection.replies);
+    futures_util::future::join(reader, writer).await;
+}
+
+/// Why the broker itself closes a connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Close {
+    #[error("frame length {0} is negative or above socket.request.max.bytes")]
+    FrameLength(i32),
+    #[error("{0}")]
+    Request(#[from] api::BadRequest),
+    /// acks=0 and the append failed: Kafka closes, so that the producer notices.
+    #[error("a batch sent with acks=0 was refused: {0}")]
+    Refused(&'static str),
+}
+
+async fn send_replies(shard: &Shard, socket: &Socket, replies: &Rc<Replies>) {
+    while let Some(parts) = replies.next(shard).await {
+        if socket.send(parts).await.is_err() {
+            replies.break_off();
+            break;
+        }
+    }
+    socket.shutdown();
+}
+
+async fn read_requests(shard: &Rc<Shard>, socket: &Socket, connection: &Rc<Connection>) -> Result<(), Close> {
+    let mut input = Input { partial: Buffer::with_capacity(0), trusted: TRUSTED_BYTES };
+    let frame_max = shard.config.broker.socket_request_max_bytes;
+    while !shard.stopping.get() && !connection.replies.is_broken() {
+        connection.replies.room().await;
+        let Some(bytes) = input.receive(socket, frame_max).await? else { return Ok(()) };
+        let mut at = 0;
+        while let Some(end) = frame_end(&bytes[at..], frame_max)? {
+            let frame = bytes.slice(at + PREFIX..at + end);
+            at += end;
+            connection.replies.room().await;
+            match api::dispatch(shard, connection, frame).await? {
+                Outcome::Answered => {}
+                Outcome::Refused(why) => return Err(Close::Refused(why)),
+            }
+        }
+        input.keep(&bytes[at..]);
+    }
+    Ok(())
+}
+
+/// Length of the frame at the front, prefix included; `None` if more bytes are needed.
+fn frame_end(bytes: &[u8], frame_max: usize) -> Result<Option<usize>, Close> {
+    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    let length = frame_length(*prefix, frame_max)?;
+    Ok((rest.len() >= length).then_some(PREFIX + length))
+}
+
+fn frame_length(prefix: [u8; PREFIX], frame_max: usize) -> Result<usize, Close> {
+    let length = i32::from_be_bytes(prefix);
+    match usize::try_from(length) {
+        Ok(length) if length <= frame_max => Ok(length),
+        _ => Err(Close::FrameLength(length)),
+    }
+}
+
+/// What has arrived of a frame that is not whole yet.
+struct Input {
+    partial: Buffer,
+    /// Size up to which a buffer is given before the bytes are there.
+    trusted: usize,
+}
+
+impl Input {
+    /// At least one more byte, appended to what was kept; `None` when the peer has closed.
+    async fn receive(&mut self, socket: &Socket, frame_max: usize) -> Result<Option<Bytes>, Close> {
+        if self.partial.is_empty() {
+            return Ok(socket.recv_idle().await.ok().filter(|b| !b.is_empty()).map(Buffer::freeze));
+        }
+        let wanted = match self.partial.first_chunk::<PREFIX>() {
+            Some(prefix) => PREFIX + frame_length(*prefix, frame_max)?,
+            None => PREFIX,
+        };
+        while self.partial.len() < wanted {
+            self.grow(wanted);
+            let partial = std::mem::replace(&mut self.partial, Buffer::with_capacity(0));
+            let missing = (wanted - partial.len()).min(partial.remaining());
+            let (outcome, partial) = socket.recv_exact(partial, missing).await;
+            self.partial = partial;
+            if outcome.is_err() {
+                return Ok(None);
+            }
+        }
+        self.trusted = self.trusted.max(wanted.min(TRUSTED_BYTES_MAX));
+        Ok(Some(std::mem::replace(&mut self.partial, Buffer::with_capacity(0)).freeze()))
+    }
+
+    /// Makes room for more of a frame of `wanted` bytes: all of it where that is trusted, else as much again as arrived.
+    fn grow(&mut self, wanted: usize) {
+        if self.partial.remaining() > 0 {
+            return;
+        }
+        let capacity = if wanted <= self.trusted { wanted } else { wanted.min((self.partial.len() * 2).max(self.trusted)) };
+        let mut larger = Buffer::with_capacity(capacity);
+        larger.extend_from_slice(&self.partial);
+        self.partial = larger;
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        let mut partial = Buffer::with_capacity(rest.len());
+        partial.extend_from_slice(rest);
+        self.partial = partial;
+    }
+}

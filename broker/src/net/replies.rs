@@ -1,0 +1,249 @@
+//! Replies of one connection, in request order.
+//!
+//! Each request that is to be answered takes a place in the queue when it is read; replies are filled in whenever they are
+//! known and leave from the front. Replies that wait only for a flush hold the ticket of their append, so that one commit
+//! releases any number of them without a task each.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use millstream_ring::Bytes;
+use crate::api::produce::PendingProduce;
+use crate::shard::Shard;
+
+/// Replies that may wait in one connection before no more of its requests are read.
+const QUEUED_REPLIES_MAX: usize = 1024;
+/// Reply bytes that may wait in one connection before no more of its requests are read.
+const QUEUED_BYTES_MAX: usize = 4 << 20;
+/// What one send gathers at most, except that a single reply always goes whole.
+const SEND_BYTES_MAX: usize = 1 << 20;
+/// Views in one send; the kernel takes 1,024 (IOV_MAX).
+const SEND_PARTS_MAX: usize = 512;
+/// Smaller pieces are copied together; larger ones are sent from where they lie.
+const COPY_BELOW: usize = 2048;
+
+/// One encoded reply: the pieces of its frame, length prefix included.
+#[derive(Default)]
+pub(crate) struct Reply {
+    pub(crate) parts: Vec<Bytes>,
+}
+
+impl Reply {
+    fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(frame: Vec<u8>) -> Self {
+        Self { parts: vec![Bytes::from(frame)] }
+    }
+}
+
+/// A place in the queue.
+enum Slot {
+    /// The handler is still at work.
+    Waiting,
+    Ready(Reply),
+    /// An append on this core that is answered once its group is flushed.
+    Appended(Box<PendingProduce>),
+}
+
+/// The queue. One reader fills it, one writer empties it.
+pub(crate) struct Replies {
+    slots: RefCell<VecDeque<Slot>>,
+    /// Sequence of the slot at the front.
+    front: Cell<u64>,
+    queued_bytes: Cell<usize>,
+    writer: RefCell<Option<Waker>>,
+    reader: RefCell<Option<Waker>>,
+    /// In the shard's list of those a commit wakes.
+    awaits_commit: Cell<bool>,
+    /// No more requests come: the writer ends when the queue is empty.
+    finished: Cell<bool>,
+    /// The peer is gone: nothing is sent any more.
+    broken: Cell<bool>,
+}
+
+impl Replies {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            slots: RefCell::default(),
+            front: Cell::new(0),
+            queued_bytes: Cell::new(0),
+            writer: RefCell::default(),
+            reader: RefCell::default(),
+            awaits_commit: Cell::new(false),
+            finished: Cell::new(false),
+            broken: Cell::new(false),
+        })
+    }
+
+    /// Takes the next place in the order of replies.
+    pub(crate) fn reserve(&self) -> u64 {
+        let mut slots = self.slots.borrow_mut();
+        slots.push_back(Slot::Waiting);
+        self.front.get() + slots.len() as u64 - 1
+    }
+
+    /// Fills a place.
+    pub(crate) fn fill(&self, place: u64, reply: Reply) {
+        self.queued_bytes.set(self.queued_bytes.get() + reply.len());
+        self.set(place, Slot::Ready(reply));
+    }
+
+    /// Takes the next place for an append that is answered when it is flushed.
+    pub(crate) fn push_appended(&self, appended: Box<PendingProduce>) {
+        self.slots.borrow_mut().push_back(Slot::Appended(appended));
+        self.wake_writer();
+    }
+
+    fn set(&self, place: u64, slot: Slot) {
+        let mut slots = self.slots.borrow_mut();
+        let index = (place - self.front.get()) as usize;
+        assert!(matches!(slots[index], Slot::Waiting), "a reply is given once");
+        slots[index] = slot;
+        if index == 0 {
+            drop(slots);
+            self.wake_writer();
+        }
+    }
+
+    /// Whether the peer is gone.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// Marks that no more requests follow.
+    pub(crate) fn finish(&self) {
+        self.finished.set(true);
+        self.wake_writer();
+    }
+
+    /// Marks that nothing can be sent any more.
+    pub(crate) fn break_off(&self) {
+        self.broken.set(true);
+        self.wake_writer();
+        if let Some(waker) = self.reader.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Called after a commit group was flushed.
+    pub(crate) fn committed(&self) {
+        self.awaits_commit.set(false);
+        self.wake_writer();
+    }
+
+    fn wake_writer(&self) {
+        if let Some(waker) = self.writer.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Returns when there is room for another request: a peer that does not read its replies holds back only itself.
+    pub(crate) async fn room(&self) {
+        poll_fn(|cx| {
+            let full = self.slots.borrow().len() >= QUEUED_REPLIES_MAX || self.queued_bytes.get() >= QUEUED_BYTES_MAX;
+            if !full || self.broken.get() {
+                return Poll::Ready(());
+            }
+            *self.reader.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next replies to send, gathered; `None` at the end of the connection.
+    pub(crate) async fn next(self: &Rc<Self>, shard: &Shard) -> Option<Vec<Bytes>> {
+        poll_fn(|cx| {
+            if self.broken.get() {
+                return Poll::Ready(None);
+            }
+            let parts = self.gather(shard);
+            if !parts.is_empty() {
+                return Poll::Ready(Some(parts));
+            }
+            if self.finished.get() && self.slots.borrow().is_empty() {
+                return Poll::Ready(None);
+            }
+            *self.writer.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn gather(self: &Rc<Self>, shard: &Shard) -> Vec<Bytes> {
+        let mut gather = Gather::default();
+        let mut slots = self.slots.borrow_mut();
+        while let Some(slot) = slots.front_mut() {
+            match slot {
+                Slot::Waiting => break,
+                Slot::Ready(reply) => {
+                    let reply = std::mem::take(reply);
+                    self.queued_bytes.set(self.queued_bytes.get() - reply.len());
+                    gather.push(reply);
+                }
+                Slot::Appended(appended) => {
+                    if !appended.finish(&shard.store, &mut gather.small) {
+                        if !self.awaits_commit.replace(true) {
+                            shard.commit_waiters.borrow_mut().push(self.clone());
+                        }
+                        break;
+                    }
+                }
+            }
+            slots.pop_front();
+            self.front.set(self.front.get() + 1);
+            if gather.is_full() {
+                break;
+            }
+        }
+        drop(slots);
+        if let Some(waker) = self.reader.borrow_mut().take() {
+            waker.wake();
+        }
+        gather.finish()
+    }
+}
+
+/// Small replies are copied into one buffer; large pieces are sent as they are.
+#[derive(Default)]
+struct Gather {
+    parts: Vec<Bytes>,
+    small: Vec<u8>,
+    bytes: usize,
+}
+
+impl Gather {
+    fn push(&mut self, reply: Reply) {
+        for part in reply.parts {
+            if part.len() < COPY_BELOW {
+                self.small.extend_from_slice(&part);
+            } else {
+                self.flush_small();
+                self.bytes += part.len();
+                self.parts.push(part);
+            }
+        }
+    }
+
+    fn flush_small(&mut self) {
+        if !self.small.is_empty() {
+            self.bytes += self.small.len();
+            self.parts.push(Bytes::from(std::mem::take(&mut self.small)));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes + self.small.len() >= SEND_BYTES_MAX || self.parts.len() >= SEND_PARTS_MAX
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.flush_small();
+        self.parts
+    }
+}

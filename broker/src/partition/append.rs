@@ -1,0 +1,112 @@
+//! Appending a produced batch as the leader: check, order, stamp, hand to the log. Nothing here waits.
+
+use millstream_protocol::batch::{self, BatchError, BatchHeader, ProduceRules, TimestampType};
+use millstream_protocol::error::ErrorCode;
+use millstream_state::partition::producers::Checked;
+use millstream_storage::{AppendError, Ticket};
+
+use super::Partition;
+use crate::api::errors;
+
+/// A batch that is in the log, or was there already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
+    /// The broker's time for a topic with LogAppendTime, else -1.
+    pub(crate) log_append_time: i64,
+    pub(crate) log_start_offset: i64,
+    /// What has to be flushed before this is answered; `None` if it is.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// A batch that was not taken, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Option<String>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
+}
+
+impl From<BatchError> for Refusal {
+    fn from(error: BatchError) -> Self {
+        Self { code: error.code(), message: Some(error.to_string()) }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self { code: errors::of_append(&error), message: None }
+    }
+}
+
+impl Partition {
+    /// Appends what a client produced. Producer state must be loaded if the batch carries a producer id.
+    pub(crate) fn append_produced(&self, batch: &[u8], produce_version: i16, now: i64) -> Result<Appended, Refusal> {
+        let config = self.config.borrow().clone();
+        let rules = ProduceRules { produce_version, now, ..config.rules };
+        let header = batch::verify_produced(batch, &rules)?;
+        if header.is_transactional() {
+            return Err(ErrorCode::InvalidTxnState.into());
+        }
+        let log_append_time = match rules.timestamp_type {
+            TimestampType::LogAppendTime => now,
+            TimestampType::CreateTime => -1,
+        };
+        match config.codec.filter(|codec| *codec != header.codec()) {
+            Some(codec) => {
+                let (header, batch) = batch::recode(batch, &header, codec, config.codec_level, &rules)?;
+                self.append_verified(&batch, header, log_append_time, now)
+            }
+            None => self.append_verified(batch, header, log_append_time, now),
+        }
+    }
+
+    fn append_verified(
+        &self,
+        batch: &[u8],
+        header: BatchHeader,
+        log_append_time: i64,
+        now: i64,
+    ) -> Result<Appended, Refusal> {
+        if header.has_producer_id() {
+            let checked = self.producers.borrow().check(&header)?;
+            if let Checked::Duplicate { base_offset, last_offset, timestamp } = checked {
+                return Ok(Appended {
+                    base_offset,
+                    log_append_time: if log_append_time >= 0 { timestamp } else { -1 },
+                    log_start_offset: self.log.log_start_offset(),
+                    ticket: self.last_ticket.get().filter(|_| self.log.flushed_end_offset() <= last_offset),
+                });
+            }
+        }
+        let appended = self.log.append(batch, header, self.leader_epoch.get())?;
+        if header.has_producer_id() {
+            self.producers.borrow_mut().update(&header, appended.base_offset, now);
+        }
+        self.last_ticket.set(Some(appended.ticket));
+        Ok(Appended {
+            base_offset: appended.base_offset,
+            log_append_time,
+            log_start_offset: self.log.log_start_offset(),
+            ticket: Some(appended.ticket),
+        })
+    }
+
+    /// Appends a batch the broker built itself (internal topics).
+    pub(crate) fn append_internal(&self, batch: &[u8]) -> Result<Appended, Refusal> {
+        let header = BatchHeader::read(batch)?;
+        let appended = self.log.append(batch, header, self.leader_epoch.get())?;
+        self.last_ticket.set(Some(appended.ticket));
+        Ok(Appended {
+            base_offset: appended.base_offset,
+            log_append_time: -1,
+            log_start_offset: self.log.log_start_offset(),
+            ticket: Some(appended.ticket),
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Reading as a consumer: never past the high watermark, epochs checked first.
+
+use millstream_protocol::error::ErrorCode;
+use millstream_ring::Bytes;
+
+use super::Partition;
+use crate::api::errors;
+
+/// What is asked of one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) offset: i64,
+    pub(crate) max_bytes: usize,
+    /// The epoch the client thinks is current, -1 if it does not say.
+    pub(crate) current_leader_epoch: i32,
+    /// The epoch of the last record the client has, -1 if it does not say.
+    pub(crate) last_fetched_epoch: i32,
+}
+
+/// What one partition gives.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) error: ErrorCode,
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start_offset: i64,
+    /// (epoch, end offset) where the client's history differs from ours (KIP-595).
+    pub(crate) diverging: Option<(i32, i64)>,
+    pub(crate) records: Vec<Bytes>,
+    pub(crate) bytes: usize,
+}
+
+impl Given {
+    /// An error and nothing else.
+    pub(crate) fn error(error: ErrorCode) -> Self {
+        Self { error, high_watermark: -1, log_start_offset: -1, diverging: None, records: Vec::new(), bytes: 0 }
+    }
+}
+
+impl Partition {
+    /// FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH if the client's epoch is not ours; -1 is not checked.
+    pub(crate) fn check_epoch(&self, current_leader_epoch: i32) -> Result<(), ErrorCode> {
+        match current_leader_epoch {
+            -1 => Ok(()),
+            epoch if epoch < self.leader_epoch.get() => Err(ErrorCode::FencedLeaderEpoch),
+            epoch if epoch > self.leader_epoch.get() => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Batches from `wanted.offset`, at most `budget` bytes of them, or the first whatever its size if `at_least_one`.
+    pub(crate) async fn read(&self, wanted: Wanted, budget: usize, at_least_one: bool) -> Given {
+        if let Err(code) = self.check_epoch(wanted.current_leader_epoch) {
+            return Given::error(code);
+        }
+        if self.deleted.get() {
+            return Given::error(ErrorCode::UnknownTopicOrPartition);
+        }
+        let mut given = Given {
+            error: ErrorCode::None,
+            high_watermark: self.high_watermark(),
+            log_start_offset: self.log.log_start_offset(),
+            diverging: self.divergence(wanted),
+            records: Vec::new(),
+            bytes: 0,
+        };
+        if given.diverging.is_some() {
+            return given;
+        }
+        if wanted.offset < given.log_start_offset || wanted.offset > self.log.log_end_offset() {
+            return Given { high_watermark: -1, log_start_offset: -1, ..Given::error(ErrorCode::OffsetOutOfRange) };
+        }
+        if wanted.offset >= given.high_watermark {
+            return given;
+        }
+        let max_bytes = wanted.max_bytes.min(budget);
+        if max_bytes == 0 && !at_least_one {
+            return given;
+        }
+        let tail = self.log.read_tail(wanted.offset, max_bytes, given.high_watermark, at_least_one);
+        let outcome = match tail {
+            Some(outcome) => outcome,
+            None => self.log.read(wanted.offset, max_bytes, given.high_watermark, at_least_one).await,
+        };
+        match outcome {
+            Ok(read) => {
+                given.records = read.parts;
+                given.bytes = read.bytes;
+                given
+            }
+            Err(error) => Given::error(errors::of_read(&error)),
+        }
+    }
+
+    /// Where the client's last fetched epoch ends here, if that is before the offset it asks for.
+    fn divergence(&self, wanted: Wanted) -> Option<(i32, i64)> {
+        if wanted.last_fetched_epoch < 0 {
+            return None;
+        }
+        let (epoch, end_offset) = self.log.offset_for_epoch(wanted.last_fetched_epoch);
+        (epoch != wanted.last_fetched_epoch || end_offset < wanted.offset).then_some((epoch, end_offset))
+    }
+}

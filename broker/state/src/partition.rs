@@ -1,0 +1,3 @@
+//! One partition's state beside its log.
+
+pub mod producers;

@@ -1,0 +1,114 @@
+//! What a user can turn: the process's storage options and a log's configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Block of the journal and of segments: nothing smaller is written to the device.
+pub(crate) const BLOCK: u64 = millstream_ring::BLOCK as u64;
+
+/// Writes of one journal and its segments that may be on their way at once.
+pub(crate) const WRITES_IN_FLIGHT_MAX: usize = 12;
+
+/// A log with fewer bytes waiting than this goes through the journal alone. Below it, a write of its own
+/// (about 6 µs of CPU and an inode update) costs more than copying the bytes into the common entry.
+pub(crate) const DIRECT_BYTES_MIN: u64 = 64 * 1024;
+
+/// Batches that share one journal entry. Small enough that the first flush of a burst starts early.
+pub(crate) const UNIT_BYTES_MAX: usize = 1 << 20;
+
+/// Largest block of tail memory; a log's first is one page, each next doubles.
+pub(crate) const TAIL_BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Headers a restart may have to replay for producer state before a snapshot is taken: 1 MiB of them.
+pub(crate) const SNAPSHOT_AFTER_BATCHES: u64 = (1 << 20) / 61;
+
+/// Options of the whole process.
+#[derive(Debug, Clone)]
+pub struct StorageOptions {
+    /// Data directories, one per device (`log.dirs`).
+    pub dirs: Vec<PathBuf>,
+    /// `node.id`.
+    pub node_id: i32,
+    /// Cluster id written where all directories are new (22 characters).
+    pub cluster_id: String,
+    /// Stores that will be started; shares journals and tail memory out.
+    pub cores: usize,
+    /// Bytes of one journal file.
+    pub journal_file_bytes: u64,
+    /// Journal files per core and directory (at least 3).
+    pub journal_files: usize,
+    /// Memory for the newest bytes of logs, per core.
+    pub tail_bytes: usize,
+    /// Open segment files per core.
+    pub descriptors_max: usize,
+    /// How long to wait for the writes of a killed predecessor.
+    pub lock_wait: Duration,
+    /// Bytes between index entries, for indexes rebuilt while adopting a directory.
+    pub index_interval_bytes: u32,
+}
+
+impl StorageOptions {
+    /// Defaults for `dirs` with one core.
+    pub fn new(dirs: Vec<PathBuf>) -> StorageOptions {
+        StorageOptions {
+            dirs,
+            node_id: 1,
+            cluster_id: String::new(),
+            cores: 1,
+            journal_file_bytes: 64 << 20,
+            journal_files: 4,
+            tail_bytes: 256 << 20,
+            descriptors_max: 1024,
+            lock_wait: Duration::from_secs(10),
+            index_interval_bytes: 4096,
+        }
+    }
+}
+
+/// Configuration of one log, in Kafka's words and with Kafka's defaults. `-1` means no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`.
+    pub segment_bytes: u32,
+    /// `segment.ms`.
+    pub segment_ms: i64,
+    /// `segment.jitter.ms`: at most this is taken off `segment_ms`.
+    pub segment_jitter_ms: i64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u32,
+    /// `segment.index.bytes`.
+    pub segment_index_bytes: u32,
+    /// `retention.bytes`.
+    pub retention_bytes: i64,
+    /// `retention.ms`.
+    pub retention_ms: i64,
+    /// `file.delete.delay.ms`.
+    pub file_delete_delay_ms: u64,
+    /// `cleanup.policy` contains `compact`: then nothing is deleted by time or size until compaction exists.
+    pub compact: bool,
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `flush.messages`; 1 is the flushed class, the only one served yet.
+    pub flush_messages: i64,
+    /// `flush.ms`.
+    pub flush_ms: i64,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3600 * 1000,
+            segment_jitter_ms: 0,
+            index_interval_bytes: 4096,
+            segment_index_bytes: 10 << 20,
+            retention_bytes: -1,
+            retention_ms: 7 * 24 * 3600 * 1000,
+            file_delete_delay_ms: 60_000,
+            compact: false,
+            delete: true,
+            flush_messages: 1,
+            flush_ms: i64::MAX,
+        }
+    }
+}

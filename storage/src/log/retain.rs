@@ -1,0 +1,140 @@
+//! Drop by time, size and request; all three move the log start, which stands in the journal before a file goes.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Log;
+use crate::error::StoreError;
+use crate::journal::entry::encode_log_start;
+
+impl Log {
+    /// Moves the log start to `new_start` (-1: the flushed end). Durable when it returns; answers the log start.
+    pub async fn delete_records(&self, new_start: i64) -> Result<i64, StoreError> {
+        let (start, end) = (self.log_start_offset.get(), self.flushed_end_offset.get());
+        let target = if new_start == -1 { end } else { new_start };
+        if target < 0 || target > end {
+            return Err(StoreError::OutOfRange { offset: target, start, end });
+        }
+        self.move_start(target).await?;
+        Ok(self.log_start_offset.get())
+    }
+
+    /// Applies `retention.ms` and `retention.bytes` as Kafka does; returns the number of segments dropped.
+    /// Nothing is dropped of a log whose policy contains `compact`, or does not contain `delete`.
+    pub async fn retain(&self, now_ms: i64) -> Result<usize, StoreError> {
+        let target = self.retention_start(now_ms);
+        let before = self.state.borrow().segments.len();
+        if let Some(target) = target {
+            self.move_start(target).await?;
+        } else {
+            self.drop_segments().await?;
+        }
+        Ok(before.saturating_sub(self.state.borrow().segments.len()))
+    }
+
+    /// The log start that retention asks for, if it is above the present one.
+    fn retention_start(&self, now_ms: i64) -> Option<i64> {
+        let mut state = self.state.borrow_mut();
+        let config = state.config;
+        if config.compact || !config.delete {
+            return None;
+        }
+        let flushed_end = self.flushed_end_offset.get();
+        let mut excess = match config.retention_bytes {
+            max if max >= 0 => {
+                let size: u64 = state.segments.iter().map(|s| s.info.bytes).sum();
+                size.saturating_sub(max as u64)
+            }
+            _ => 0,
+        };
+        let mut target = None;
+        for segment in &state.segments {
+            let info = &segment.info;
+            if info.bytes == 0 || info.end_offset > flushed_end {
+                break;
+            }
+            // As Kafka: a segment's age is that of its largest timestamp, or of its file without any.
+            let newest = if info.largest_timestamp >= 0 { info.largest_timestamp } else { info.modified_ms };
+            let old = config.retention_ms >= 0 && now_ms.saturating_sub(newest) > config.retention_ms;
+            let large = excess >= info.bytes && config.retention_bytes >= 0;
+            if !old && !large {
+                break;
+            }
+            excess = excess.saturating_sub(info.bytes);
+            target = Some(info.end_offset);
+        }
+        // The active segment goes too when all of it is old, as in Kafka: a new one begins first.
+        if target == Some(self.log_end_offset.get()) && state.active().info.bytes > 0 {
+            let end = self.log_end_offset.get();
+            self.roll(&mut state, end);
+        }
+        target.filter(|t| *t > self.log_start_offset.get())
+    }
+
+    async fn move_start(&self, target: i64) -> Result<(), StoreError> {
+        if target > self.log_start_offset.get() {
+            self.log_start_offset.set(target);
+            let mut state = self.state.borrow_mut();
+            state.epochs.truncate_from_start(target);
+            state.unclean = true;
+            drop(state);
+            let mut item = Vec::new();
+            encode_log_start(&self.key, target, &mut item);
+            let ticket = self.dir.control(&item, self.me.upgrade(), None);
+            self.dir.wait(ticket).await?;
+        }
+        self.drop_segments().await
+    }
+
+    /// Forgets and deletes segments wholly below the log start, never the active one.
+    async fn drop_segments(&self) -> Result<(), StoreError> {
+        let (bases, delay) = {
+            let mut state = self.state.borrow_mut();
+            let start = self.log_start_offset.get();
+            let flushed = state.flushed;
+            let mut bases = Vec::new();
+            // A segment that is being settled or closed goes at the next call.
+            while state.segments.len() > 1 && !state.maintained && !state.settle_busy {
+                let first = &state.segments[0];
+                if first.info.end_offset > start || first.end() > flushed {
+                    break;
+                }
+                let range = first.start..state.segments[1].start;
+                let freed = state.remove_dirty(&range);
+                self.dir.budget.unpin(freed as usize);
+                let gone = state.segments.pop_front().expect("there are two");
+                if gone.ready {
+                    bases.push(gone.info.base_offset);
+                }
+            }
+            (bases, state.config.file_delete_delay_ms)
+        };
+        if bases.is_empty() {
+            return Ok(());
+        }
+        let path = self.path();
+        for base in &bases {
+            self.dir.files.forget(&self.segment_path(*base));
+        }
+        let marked = self.dir.files.mark_segments_deleted(&path, &bases).await;
+        let marked = marked.map_err(|source| StoreError::Io { doing: "delete segments", source })?;
+        for file in marked {
+            self.dir.files.unlink_later(file, Duration::from_millis(delay));
+        }
+        Ok(())
+    }
+
+    /// The log is deleted: nothing of it is settled, read or appended from now on.
+    pub(crate) fn abandon(self: &Rc<Self>) {
+        self.deleted.set(true);
+        self.release_dirty();
+        self.tell_flushed();
+    }
+
+    /// Bytes of a deleted log need no segment.
+    pub(crate) fn release_dirty(&self) {
+        let mut state = self.state.borrow_mut();
+        let dirty: u64 = state.dirty.drain(..).map(|r| r.end - r.start).sum();
+        self.dir.budget.unpin(dirty as usize);
+    }
+}

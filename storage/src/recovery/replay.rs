@@ -1,0 +1,322 @@
+//! Table rows, then journal entries on top, for all cores of one generation in one directory.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use millstream_protocol::batch::{BatchHeader, HEADER};
+use millstream_ring::{Bytes, File, Open, Ring, fs};
+
+use crate::LogId;
+use crate::dir::{FileKind, PartitionName, file_name};
+use crate::epochs::Epochs;
+use crate::error::OpenError;
+use crate::journal::JournalFileName;
+use crate::journal::entry::{Append, Chain, Item, LogKey, Piece, items, read_entry};
+use crate::journal::replay::{Walk, walk};
+use crate::knobs::BLOCK;
+use crate::segment::SegmentInfo;
+use crate::table::{Read, Row, TableName, read_rows};
+
+/// A log with all that is known of it.
+pub(crate) struct Recovered {
+    /// As of the last flushed entry.
+    pub row: Row,
+    /// Bytes that may stand in the journal only, in the order they were written.
+    pub pieces: Vec<PieceAt>,
+    /// Where batches begin, `(segment, position)`, ascending: as far as entries said so.
+    pub batch_starts: Vec<(i64, u64)>,
+    /// An old partition of Kafka's whose `partition.metadata` is missing.
+    pub without_topic_id: bool,
+    /// Its files are as a clean stop leaves them.
+    pub clean: bool,
+}
+
+/// Some bytes of a segment.
+pub(crate) struct PieceAt {
+    pub segment: i64,
+    pub position: u64,
+    pub len: u64,
+    /// None: they stand in the segment.
+    pub bytes: Option<Bytes>,
+}
+
+type Logs = HashMap<LogKey, Recovered>;
+type Dropped = Vec<(PartitionName, LogId)>;
+
+/// Reads tables and, unless the directory was left clean, journals.
+pub(super) async fn read(ring: &Ring, dir: &Path, generation: u64, directory: [u8; 16], journals: bool) -> Result<(Vec<Recovered>, Dropped), OpenError> {
+    let mut logs = Logs::new();
+    let mut dropped = Dropped::new();
+    let mut cores = 1;
+    let mut core = 0;
+    while core < cores {
+        cores = read_table(ring, dir, TableName { generation, core }, &mut logs, &mut dropped).await?;
+        core += 1;
+    }
+    if journals {
+        for core in 0..cores {
+            let chain = Chain { generation, core, directory: directory_tag(&directory) };
+            read_journal(ring, dir, chain, &mut logs, &mut dropped).await?;
+        }
+    }
+    let mut logs: Vec<Recovered> = logs.into_values().collect();
+    logs.iter_mut().for_each(|log| log.clean = !journals);
+    Ok((logs, dropped))
+}
+
+/// What of a directory id stands in each entry.
+pub(crate) fn directory_tag(id: &[u8; 16]) -> u64 {
+    u64::from_le_bytes(id[..8].try_into().expect("eight of sixteen bytes"))
+}
+
+async fn read_table(ring: &Ring, dir: &Path, name: TableName, logs: &mut Logs, dropped: &mut Dropped) -> Result<u32, OpenError> {
+    let path = name.path(dir);
+    let bytes = fs::read(ring, &path).await.map_err(|e| OpenError::io("read", &path, e))?;
+    let mut cores = None;
+    for row in read_rows(&bytes) {
+        match row {
+            Read::Cores(n) => cores = Some(n),
+            Read::Drop(key) => drop_log(&key, logs, dropped),
+            Read::Log(mut row) => {
+                if let Some(earlier) = logs.get(&row.key) {
+                    row.complete_from(&earlier.row);
+                }
+                if row.segments.is_empty() {
+                    return Err(damaged(&path, format!("{}-{} has no segments", row.topic, row.key.id.partition)));
+                }
+                let key = row.key;
+                logs.insert(key, Recovered { row: *row, pieces: Vec::new(), batch_starts: Vec::new(), without_topic_id: false, clean: false });
+            }
+        }
+    }
+    cores.ok_or_else(|| damaged(&path, "its first row is missing".to_owned()))
+}
+
+fn drop_log(key: &LogKey, logs: &mut Logs, dropped: &mut Dropped) {
+    if let Some(log) = logs.remove(key) {
+        dropped.push((PartitionName { topic: log.row.topic, partition: key.id.partition }, key.id));
+    }
+}
+
+async fn read_journal(ring: &Ring, dir: &Path, chain: Chain, logs: &mut Logs, dropped: &mut Dropped) -> Result<(), OpenError> {
+    let first = JournalFileName { generation: chain.generation, core: chain.core, number: 0 }.path(dir);
+    let mut files: Vec<Bytes> = Vec::new();
+    for number in 0.. {
+        let path = JournalFileName { generation: chain.generation, core: chain.core, number }.path(dir);
+        match fs::read(ring, &path).await {
+            Ok(bytes) => files.push(Bytes::from(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
+            Err(e) => return Err(OpenError::io("read", path, e)),
+        }
+    }
+    let views: Vec<&[u8]> = files.iter().map(|f| &f[..]).collect();
+    let mut walked = walk(&views, chain).map_err(|broken| damaged(&first, broken.to_string()))?;
+    // The table was made together with the journal's first entry: without one nothing is known.
+    if walked.entries.is_empty() {
+        return Err(damaged(&first, "it has no entries".to_owned()));
+    }
+    cut_unwritten(ring, dir, &views, &mut walked, logs).await?;
+    for located in &walked.entries {
+        let bytes = &files[located.file];
+        let Some((header, payload)) = read_entry(&bytes[located.at..]) else { continue };
+        // Pieces are slices of the whole file's bytes: their place in it is found by address.
+        let payload_at = located.at + (payload.as_ptr() as usize - bytes[located.at..].as_ptr() as usize);
+        for item in items(&header, payload) {
+            let Some(item) = item else {
+                return Err(damaged(&first, format!("entry {} does not parse", header.sequence)));
+            };
+            let slice = |part: &[u8]| {
+                let at = payload_at + (part.as_ptr() as usize - payload.as_ptr() as usize);
+                bytes.slice(at..at + part.len())
+            };
+            apply(&item, logs, dropped, slice).map_err(|what| damaged(&first, what))?;
+        }
+    }
+    Ok(())
+}
+
+/// Entries behind the last flushed mark may refer to blocks that never reached their segment: the journal
+/// ends before the first such entry. What was flushed needs no look.
+async fn cut_unwritten(ring: &Ring, dir: &Path, files: &[&[u8]], walked: &mut Walk, logs: &Logs) -> Result<(), OpenError> {
+    let mut created: HashMap<LogKey, String> = HashMap::new();
+    for at in 0..walked.entries.len() {
+        let located = walked.entries[at];
+        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else { continue };
+        for item in items(&header, payload).flatten() {
+            match item {
+                Item::Create { key, topic, .. } => drop(created.insert(key, topic.to_owned())),
+                Item::Append(append) if header.sequence > walked.flushed => {
+                    let known = logs.get(&append.key).map(|l| l.row.topic.as_str());
+                    let Some(topic) = known.or(created.get(&append.key).map(String::as_str)) else { continue };
+                    let name = PartitionName { topic: topic.to_owned(), partition: append.key.id.partition };
+                    if !blocks_are_there(ring, &dir.join(name.to_string()), &append).await? {
+                        walked.entries.truncate(at);
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn blocks_are_there(ring: &Ring, partition: &Path, append: &Append<'_>) -> Result<bool, OpenError> {
+    for piece in &append.pieces {
+        let Piece::Direct { position, len, crc } = *piece else { continue };
+        let path = partition.join(file_name(append.segment, FileKind::Log));
+        let read = async {
+            let file = File::open(ring, &path, Open { read: true, ..Open::default() }).await?;
+            file.read_at(position, len as usize).await
+        };
+        match read.await {
+            Ok(bytes) if bytes.len() == len as usize && crc32c::crc32c(&bytes) == crc => {}
+            Ok(_) => return Ok(false),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(OpenError::io("read", path, e)),
+        }
+    }
+    Ok(true)
+}
+
+fn apply(item: &Item<'_>, logs: &mut Logs, dropped: &mut Dropped, slice: impl Fn(&[u8]) -> Bytes) -> Result<(), String> {
+    match item {
+        Item::Create { key, topic, start_offset } => {
+            logs.entry(*key).or_insert_with(|| created(*key, topic, *start_offset));
+        }
+        Item::Drop { key } => drop_log(key, logs, dropped),
+        Item::LogStart { key, offset } => {
+            if let Some(log) = logs.get_mut(key) {
+                log.row.log_start_offset = log.row.log_start_offset.max(*offset);
+            }
+        }
+        Item::Carry { key, segment, position, bytes } => {
+            if let Some(log) = logs.get_mut(key) {
+                log.keep(*segment, *position, bytes.len() as u64, Some(slice(bytes)));
+            }
+        }
+        // A log that is not known was dropped: the table is ahead of this entry.
+        Item::Append(append) => {
+            if let Some(log) = logs.get_mut(&append.key) {
+                log.append(append, slice)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
+    let row = Row {
+        key,
+        topic: topic.to_owned(),
+        log_start_offset: start_offset,
+        log_end_offset: start_offset,
+        settled: (start_offset, 0),
+        materialized: false,
+        segments_from: i64::MIN,
+        segments: vec![empty_segment(start_offset)],
+        flags: vec![0],
+        epochs: Epochs::default(),
+    };
+    Recovered { row, pieces: Vec::new(), batch_starts: Vec::new(), without_topic_id: false, clean: false }
+}
+
+fn empty_segment(base_offset: i64) -> SegmentInfo {
+    SegmentInfo {
+        base_offset,
+        end_offset: base_offset,
+        bytes: 0,
+        largest_timestamp: -1,
+        largest_timestamp_offset: base_offset,
+        first_timestamp: None,
+        modified_ms: 0,
+    }
+}
+
+impl Recovered {
+    /// Keeps a piece unless its segment has it for sure.
+    fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<Bytes>) {
+        if (segment, position + len) > self.row.settled {
+            self.pieces.push(PieceAt { segment, position, len, bytes });
+        }
+    }
+
+    fn append(&mut self, append: &Append<'_>, slice: impl Fn(&[u8]) -> Bytes) -> Result<(), String> {
+        for piece in &append.pieces {
+            match *piece {
+                Piece::Inline { position, bytes } => {
+                    self.keep(append.segment, position, bytes.len() as u64, Some(slice(bytes)));
+                }
+                Piece::Direct { position, len, .. } => self.keep(append.segment, position, u64::from(len), None),
+            }
+        }
+        if (append.segment, append.from) >= self.row.settled {
+            self.batch_starts.push((append.segment, append.from));
+        }
+        if append.end_offset <= self.row.log_end_offset {
+            // The row was written after this entry.
+            return Ok(());
+        }
+        for header in headers(append)? {
+            self.add_batch(append.segment, &header)?;
+        }
+        let end = self.row.segments.last().map_or(0, |s| s.bytes);
+        if self.row.log_end_offset != append.end_offset || end != append.to {
+            return Err(format!(
+                "{}-{} ends at offset {} and byte {end} instead of {} and {}",
+                self.row.topic, append.key.id.partition, self.row.log_end_offset, append.end_offset, append.to
+            ));
+        }
+        Ok(())
+    }
+
+    fn add_batch(&mut self, segment: i64, header: &BatchHeader) -> Result<(), String> {
+        if header.base_offset < self.row.log_end_offset {
+            return Ok(());
+        }
+        let last = self.row.segments.last().expect("a log has a segment");
+        if last.base_offset != segment {
+            if segment < last.base_offset || header.base_offset != segment {
+                return Err(format!("{} has a batch of segment {segment} behind segment {}", self.row.topic, last.base_offset));
+            }
+            self.row.segments.push(empty_segment(segment));
+            self.row.flags.push(0);
+        }
+        let info = self.row.segments.last_mut().expect("a log has a segment");
+        info.bytes += header.total_len() as u64;
+        info.end_offset = header.next_offset();
+        info.first_timestamp = info.first_timestamp.or(Some(header.max_timestamp));
+        if header.max_timestamp > info.largest_timestamp {
+            info.largest_timestamp = header.max_timestamp;
+            info.largest_timestamp_offset = header.last_offset();
+        }
+        self.row.epochs.assign(header.partition_leader_epoch, header.base_offset);
+        self.row.log_end_offset = header.next_offset();
+        Ok(())
+    }
+}
+
+/// The headers of an append: given, or in its one inline piece.
+fn headers(append: &Append<'_>) -> Result<Vec<BatchHeader>, String> {
+    let parse = |bytes: &[u8]| BatchHeader::read(bytes).map_err(|e| format!("a journalled batch is none: {e}"));
+    if !append.headers.is_empty() {
+        return append.headers.chunks_exact(HEADER).map(parse).collect();
+    }
+    let mut headers = Vec::new();
+    let mut at = append.from;
+    for piece in &append.pieces {
+        let Piece::Inline { position, bytes } = *piece else { continue };
+        while at >= position && at - position < bytes.len() as u64 {
+            let header = parse(&bytes[(at - position) as usize..])?;
+            at += header.total_len().max(HEADER) as u64;
+            headers.push(header);
+        }
+    }
+    Ok(headers)
+}
+
+fn damaged(path: &Path, what: String) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), what }
+}
+
+const _: () = assert!(BLOCK == 4096);

@@ -1,0 +1,306 @@
+//! One data file with its indexes: what is known of it, and how a batch in it is found and read.
+//!
+//! The file is whole record batches, one after another. Where a caller names an `end`, batches below it are trusted
+//! to be whole: bytes that are no batch there are corruption and an error, never skipped.
+
+pub mod aborted;
+pub mod index;
+
+use std::io;
+use std::path::Path;
+
+use millstream_protocol::batch::{self, BatchError, BatchHeader};
+use millstream_ring::{BLOCK, Bytes, File};
+
+use crate::dir::{FileKind, file_name};
+use crate::files::{Access, Files};
+use index::{OFFSET_ENTRY, TIME_ENTRY};
+
+/// Headers are picked out of reads of this size where batches are small.
+const WINDOW_SMALL_BATCHES: usize = 64 << 10;
+/// And of this size where the last batch was longer than the window above.
+const WINDOW_LARGE_BATCHES: usize = BLOCK;
+/// The last steps of a search in an index file are done in one read of so many entries.
+const INDEX_RUN: u64 = 256;
+
+/// What is known of a segment without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The offset in its file name; the first batch may begin above it.
+    pub base_offset: i64,
+    /// The offset after it: the next segment's base offset, or the log's end.
+    pub end_offset: i64,
+    /// Bytes of batches; the file may be longer while it is written.
+    pub bytes: u64,
+    /// The largest timestamp in it, -1 if there is none.
+    pub largest_timestamp: i64,
+    /// The last offset of the first batch that has it; the base offset if there is none.
+    pub largest_timestamp_offset: i64,
+    /// The first batch's largest timestamp, from which `segment.ms` counts; None while there is no batch.
+    pub first_timestamp: Option<i64>,
+    /// When the file was last written, in Unix milliseconds: its age where records have no timestamps.
+    pub modified_ms: i64,
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something is there that is no batch.
+    #[error("no record batch at position {position}: {cause}")]
+    Corrupt {
+        /// In the file.
+        position: u64,
+        /// What is wrong with it.
+        cause: BatchError,
+    },
+    /// A batch goes beyond where batches end.
+    #[error("the record batch at position {position} is longer than what follows")]
+    Torn {
+        /// In the file.
+        position: u64,
+    },
+}
+
+/// The bytes of `[from, from + len)` that lie below `end`. With direct I/O whole blocks are read and cut to size.
+pub async fn read_range(
+    file: &File,
+    access: Access,
+    from: u64,
+    len: usize,
+    end: u64,
+) -> Result<Bytes, SegmentError> {
+    let to = from.saturating_add(len as u64).min(end);
+    if to <= from {
+        return Ok(Bytes::new());
+    }
+    let block = BLOCK as u64;
+    let (start, stop) = match access {
+        Access::Buffered => (from, to),
+        Access::Direct => (from - from % block, to.next_multiple_of(block)),
+    };
+    let want = usize::try_from(stop - start).map_err(io::Error::other)?;
+    let read = Bytes::from(file.read_at(start, want).await?);
+    let (skip, take) = ((from - start) as usize, (to - from) as usize);
+    if read.len() < skip + take {
+        let message = format!("file ends at {} of {to} bytes", start + read.len() as u64);
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into());
+    }
+    Ok(read.slice(skip..skip + take))
+}
+
+/// Walks the batch headers of a part of a file, hopping over what lies between.
+pub struct HeaderScan {
+    file: File,
+    access: Access,
+    position: u64,
+    end: u64,
+    window: Bytes,
+    window_at: u64,
+    window_bytes: usize,
+}
+
+impl HeaderScan {
+    /// From the batch at `from` to the one that ends at `end`.
+    pub fn new(file: File, access: Access, from: u64, end: u64) -> HeaderScan {
+        HeaderScan {
+            file,
+            access,
+            position: from,
+            end,
+            window: Bytes::new(),
+            window_at: from,
+            window_bytes: WINDOW_SMALL_BATCHES,
+        }
+    }
+
+    /// The next batch's position and header; None at the end.
+    pub async fn next(&mut self) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+        let position = self.position;
+        if position >= self.end {
+            return Ok(None);
+        }
+        if self.end - position < batch::HEADER as u64 {
+            return Err(SegmentError::Torn { position });
+        }
+        let window_end = self.window_at + self.window.len() as u64;
+        if position + batch::HEADER as u64 > window_end {
+            let bytes = self.window_bytes;
+            self.window = read_range(&self.file, self.access, position, bytes, self.end).await?;
+            self.window_at = position;
+        }
+        let bytes = &self.window[(position - self.window_at) as usize..];
+        let header =
+            BatchHeader::read(bytes).map_err(|cause| SegmentError::Corrupt { position, cause })?;
+        let len = header.total_len();
+        if len as u64 > self.end - position {
+            return Err(SegmentError::Torn { position });
+        }
+        self.window_bytes = match len > WINDOW_SMALL_BATCHES {
+            true => WINDOW_LARGE_BATCHES,
+            false => WINDOW_SMALL_BATCHES,
+        };
+        self.position = position + len as u64;
+        Ok(Some((position, header)))
+    }
+}
+
+/// The first batch at or after position `from` whose last offset is at or above `offset`.
+pub async fn scan_to_offset(
+    file: &File,
+    access: Access,
+    from: u64,
+    end: u64,
+    offset: i64,
+) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+    let mut scan = HeaderScan::new(file.clone(), access, from, end);
+    while let Some((position, header)) = scan.next().await? {
+        if header.last_offset() >= offset {
+            return Ok(Some((position, header)));
+        }
+    }
+    Ok(None)
+}
+
+/// The first batch of a rolled segment whose last offset is at or above `offset`, found through its `.index`.
+pub async fn find_offset(
+    files: &Files,
+    dir: &Path,
+    info: &SegmentInfo,
+    offset: i64,
+) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+    if offset >= info.end_offset {
+        return Ok(None);
+    }
+    let log = files
+        .get(
+            &dir.join(file_name(info.base_offset, FileKind::Log)),
+            Access::Buffered,
+        )
+        .await?;
+    let from = indexed_position(files, dir, info, offset).await?;
+    if from > 0 {
+        // The index has no checksum. One that is right leads to a batch that begins at or below the offset.
+        match scan_to_offset(&log, Access::Buffered, from, info.bytes, offset).await {
+            Ok(Some((position, header))) if position > from || header.base_offset <= offset => {
+                return Ok(Some((position, header)));
+            }
+            Err(SegmentError::Io(error)) => return Err(error.into()),
+            _ => tracing::warn!(
+                "{}: segment {} has a wrong offset index",
+                dir.display(),
+                info.base_offset
+            ),
+        }
+    }
+    scan_to_offset(&log, Access::Buffered, 0, info.bytes, offset).await
+}
+
+/// The first batch of a rolled segment that has a timestamp at or above `timestamp` and its last offset at or above
+/// `from_offset`, found through its `.timeindex` and `.index`.
+pub async fn find_timestamp(
+    files: &Files,
+    dir: &Path,
+    info: &SegmentInfo,
+    timestamp: i64,
+    from_offset: i64,
+) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+    if info.largest_timestamp < timestamp {
+        return Ok(None);
+    }
+    let indexed = indexed_offset(files, dir, info, timestamp).await?;
+    let Some((from, _)) = find_offset(files, dir, info, indexed.max(from_offset)).await? else {
+        return Ok(None);
+    };
+    let log = files
+        .get(
+            &dir.join(file_name(info.base_offset, FileKind::Log)),
+            Access::Buffered,
+        )
+        .await?;
+    let mut scan = HeaderScan::new(log, Access::Buffered, from, info.bytes);
+    while let Some((position, header)) = scan.next().await? {
+        if header.max_timestamp >= timestamp {
+            return Ok(Some((position, header)));
+        }
+    }
+    Ok(None)
+}
+
+/// Where `.index` says that a scan for `offset` should begin.
+async fn indexed_position(
+    files: &Files,
+    dir: &Path,
+    info: &SegmentInfo,
+    offset: i64,
+) -> io::Result<u64> {
+    let Some(relative) = offset.checked_sub(info.base_offset).filter(|r| *r >= 0) else {
+        return Ok(0);
+    };
+    let path = dir.join(file_name(info.base_offset, FileKind::Index));
+    let at_most = |entry: &[u8; OFFSET_ENTRY]| {
+        let [a, b, c, d, ..] = *entry;
+        *entry != [0; OFFSET_ENTRY] && i64::from(u32::from_be_bytes([a, b, c, d])) <= relative
+    };
+    let entry = last_entry_where(files, &path, at_most).await?;
+    let position = entry.map_or(0, |[_, _, _, _, position @ ..]| {
+        u32::from_be_bytes(position)
+    });
+    Ok(u64::from(position).min(info.bytes))
+}
+
+/// From which offset on `.timeindex` says that a timestamp can be found.
+async fn indexed_offset(
+    files: &Files,
+    dir: &Path,
+    info: &SegmentInfo,
+    timestamp: i64,
+) -> io::Result<i64> {
+    let path = dir.join(file_name(info.base_offset, FileKind::TimeIndex));
+    let below = |entry: &[u8; TIME_ENTRY]| {
+        let [a, b, c, d, e, f, g, h, ..] = *entry;
+        *entry != [0; TIME_ENTRY] && i64::from_be_bytes([a, b, c, d, e, f, g, h]) < timestamp
+    };
+    let entry = last_entry_where(files, &path, below).await?;
+    let relative = entry.map_or(0, |[_, _, _, _, _, _, _, _, offset @ ..]| {
+        u32::from_be_bytes(offset)
+    });
+    Ok(info.base_offset.saturating_add(i64::from(relative)))
+}
+
+/// Binary search in an index file: the last of its leading entries for which `holds`. Nothing is kept in memory: the pages that
+/// searches begin with stay in the page cache by themselves. A missing file has no entries.
+async fn last_entry_where<const N: usize>(
+    files: &Files,
+    path: &Path,
+    holds: impl Fn(&[u8; N]) -> bool,
+) -> io::Result<Option<[u8; N]>> {
+    let file = match files.get(path, Access::Buffered).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // `holds` is true for all entries below `low` and false for those from `high` on.
+    let (mut low, mut high) = (0, file.len().await? / N as u64);
+    while high - low > INDEX_RUN {
+        let middle = low + (high - low) / 2;
+        let read = file.read_at(middle * N as u64, N).await?;
+        match read.first_chunk::<N>() {
+            Some(entry) if holds(entry) => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    // One before `low` too: it is the answer if none of the rest holds.
+    let first = low.saturating_sub(1);
+    let read = file
+        .read_at(first * N as u64, (high - first) as usize * N)
+        .await?;
+    let (entries, _) = read.as_chunks::<N>();
+    let count = entries.partition_point(|entry| holds(entry));
+    Ok(count.checked_sub(1).map(|i| entries[i]))
+}
+
+#[cfg(test)]
+mod tests;

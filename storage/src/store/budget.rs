@@ -1,0 +1,147 @@
+//! What one core's logs may hold in memory, and who waits when it is too much.
+//!
+//! *Pinned* bytes are not yet in their segments: waiting for an entry, on their way, or in the journal
+//! alone. Past the limit new appends wait for settling. The rest of the tails is a cache: past its limit the
+//! blocks that were not read lately go first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use super::event::Event;
+use crate::log::Log;
+
+/// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
+const EVICTION_TRIES: usize = 8;
+
+pub(crate) struct Budget {
+    pinned: Cell<usize>,
+    pinned_max: usize,
+    tail: Cell<usize>,
+    tail_max: usize,
+    /// One entry for each block of memory, oldest first.
+    blocks: RefCell<VecDeque<Weak<Log>>>,
+    waiting: RefCell<VecDeque<Rc<Cell<bool>>>>,
+    changed: Event,
+}
+
+impl Budget {
+    pub fn new(pinned_max: usize, tail_max: usize) -> Budget {
+        assert!(pinned_max > 0 && tail_max > 0);
+        Budget {
+            pinned: Cell::new(0),
+            pinned_max,
+            tail: Cell::new(0),
+            tail_max,
+            blocks: RefCell::default(),
+            waiting: RefCell::default(),
+            changed: Event::default(),
+        }
+    }
+
+    pub fn pin(&self, bytes: usize) {
+        self.pinned.set(self.pinned.get() + bytes);
+    }
+
+    pub fn unpin(&self, bytes: usize) {
+        let pinned = self.pinned.get().checked_sub(bytes);
+        self.pinned.set(pinned.expect("no more is unpinned than was pinned"));
+        if bytes > 0 && !self.waiting.borrow().is_empty() {
+            self.changed.notify();
+        }
+    }
+
+    pub fn pinned(&self) -> usize {
+        self.pinned.get()
+    }
+
+    /// Settling should begin, so that nobody has to wait.
+    pub fn wants_settling(&self) -> bool {
+        self.pinned.get() > self.pinned_max / 2
+    }
+
+    /// A lone append always has room, however large it is.
+    fn has_room(&self, bytes: usize) -> bool {
+        let pinned = self.pinned.get();
+        pinned == 0 || pinned + bytes <= self.pinned_max
+    }
+
+    /// True when `bytes` may be appended now. Fails while somebody waits: nobody is overtaken.
+    pub fn try_admit(&self, bytes: usize) -> bool {
+        self.forget_gone();
+        self.waiting.borrow().is_empty() && self.has_room(bytes)
+    }
+
+    /// Returns when `bytes` may be appended, in the order of the calls. `give_up` ends the wait (offline, stop).
+    pub async fn admit(&self, bytes: usize, give_up: impl Fn() -> bool) {
+        if self.try_admit(bytes) {
+            return;
+        }
+        let place = Place(Rc::new(Cell::new(true)));
+        self.waiting.borrow_mut().push_back(place.0.clone());
+        loop {
+            let seen = self.changed.count();
+            self.forget_gone();
+            let first = self.waiting.borrow().front().is_some_and(|f| Rc::ptr_eq(f, &place.0));
+            if give_up() || (first && self.has_room(bytes)) {
+                break;
+            }
+            self.changed.changed_since(seen).await;
+        }
+        drop(place);
+        self.forget_gone();
+        self.changed.notify();
+    }
+
+    /// Wakes all that wait, to look at `give_up` again.
+    pub fn wake(&self) {
+        self.changed.notify();
+    }
+
+    fn forget_gone(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.front().is_some_and(|alive| !alive.get()) {
+            waiting.pop_front();
+        }
+    }
+
+    /// Books a block that `log` took, and makes room if need be.
+    pub fn tail_grew(&self, log: &Log, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.tail.set(self.tail.get() + bytes);
+        self.blocks.borrow_mut().push_back(log.me.clone());
+        if self.tail.get() > self.tail_max {
+            self.evict();
+        }
+    }
+
+    pub fn tail_shrank(&self, bytes: usize) {
+        self.tail.set(self.tail.get().saturating_sub(bytes));
+    }
+
+    fn evict(&self) {
+        for _ in 0..EVICTION_TRIES {
+            if self.tail.get() <= self.tail_max {
+                return;
+            }
+            let Some(candidate) = self.blocks.borrow_mut().pop_front() else { return };
+            let Some(log) = candidate.upgrade() else { continue };
+            let freed = if log.read_lately.replace(false) { 0 } else { log.evict_block() };
+            self.tail_shrank(freed);
+            if freed == 0 && log.holds_memory() {
+                self.blocks.borrow_mut().push_back(candidate);
+            }
+        }
+    }
+}
+
+/// A place in the queue of those who wait; given up when its owner goes away.
+struct Place(Rc<Cell<bool>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}

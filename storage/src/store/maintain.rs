@@ -1,0 +1,267 @@
+//! Metadata in the background, ahead of need: directories and segments created and fsynced, extents set
+//! aside, rolled segments cut to their length and closed, producer snapshots written.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::core_dir::CoreDir;
+use crate::knobs::{BLOCK, SNAPSHOT_AFTER_BATCHES};
+use crate::log::{Index, Log};
+use crate::segment::index::{ActiveIndex, BatchSpan, OffsetIndex, TimeIndex};
+use crate::{dir, snapshot};
+
+/// Ahead of a busy segment's end at least so much is set aside.
+const AHEAD_BYTES: u64 = 32 << 20;
+const FULL_RETRY: Duration = Duration::from_millis(500);
+
+impl CoreDir {
+    /// Works off the queue until the store ends.
+    pub(crate) async fn run_maintenance(self: Rc<Self>) {
+        loop {
+            let seen = self.maintenance_wanted.count();
+            if self.is_offline() || self.stopped.get() {
+                return;
+            }
+            if !self.has_authority() {
+                self.ring.sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            let next = self.maintenance.borrow_mut().pop_front();
+            match next {
+                Some(log) => self.maintain(&log).await,
+                None => self.maintenance_wanted.changed_since(seen).await,
+            }
+        }
+    }
+
+    /// Brings one log's files to where its bytes want them.
+    pub(crate) async fn maintain(&self, log: &Rc<Log>) {
+        if log.deleted.get() || std::mem::replace(&mut log.state.borrow_mut().maintained, true) {
+            return;
+        }
+        let result = self.maintain_files(log).await;
+        log.state.borrow_mut().maintained = false;
+        self.committed.notify();
+        match result {
+            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+                // Back-pressure: the journal goes on, appends are refused below the reserve; try again later.
+                self.ring.sleep(FULL_RETRY).await;
+                self.wants_maintenance(log);
+            }
+            Err(cause) if !log.deleted.get() => self.fail(&cause, "maintain a log"),
+            _ => {}
+        }
+    }
+
+    async fn maintain_files(&self, log: &Rc<Log>) -> io::Result<()> {
+        self.materialize(log).await?;
+        let (base, ready, needed, allocated, busy) = {
+            let state = log.state.borrow();
+            let active = state.active();
+            let needed = active.info.bytes.next_multiple_of(BLOCK) + AHEAD_BYTES;
+            // Bytes waiting in this amount are what direct writes are for.
+            let busy = active.info.bytes >= crate::knobs::DIRECT_BYTES_MIN;
+            (active.info.base_offset, active.ready, needed, active.allocated, busy)
+        };
+        if !ready {
+            self.make_segment(log, base).await?;
+        }
+        if busy && needed > allocated && self.direct.get() {
+            self.grow_segment(log, base, needed).await?;
+        }
+        self.close_rolled(log).await?;
+        if log.state.borrow().batches_since_snapshot > SNAPSHOT_AFTER_BATCHES {
+            self.write_snapshot(log).await?;
+        }
+        Ok(())
+    }
+
+    /// The partition's directory, durable under its name.
+    pub(crate) async fn materialize(&self, log: &Rc<Log>) -> io::Result<()> {
+        if log.state.borrow().materialized {
+            return Ok(());
+        }
+        loop {
+            let seen = self.committed.count();
+            if !self.deleting.borrow().contains(&log.name) {
+                break;
+            }
+            self.committed.changed_since(seen).await;
+        }
+        if log.deleted.get() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        log.state.borrow_mut().creating = true;
+        let created = self.create_partition(log).await;
+        log.state.borrow_mut().creating = false;
+        self.committed.notify();
+        created?;
+        let mut state = log.state.borrow_mut();
+        state.materialized = true;
+        if state.active().info.base_offset == 0 {
+            state.active_mut().ready = true;
+        }
+        Ok(())
+    }
+
+    async fn create_partition(&self, log: &Log) -> io::Result<()> {
+        let created = self.files.create_partition(&self.data, &log.name, log.key.id.topic_id).await;
+        match created {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                // What is left of a partition that nobody knows: kept, out of the way.
+                self.files.mark_partition(&self.data, &log.name, dir::Mark::Stray).await?;
+                self.files.create_partition(&self.data, &log.name, log.key.id.topic_id).await?;
+            }
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn make_segment(&self, log: &Rc<Log>, base_offset: i64) -> io::Result<()> {
+        self.materialize(log).await?;
+        self.files.create_segment(&log.path(), base_offset).await?;
+        if let Some(segment) = log.state.borrow_mut().segment_mut(base_offset) {
+            segment.ready = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn grow_segment(&self, log: &Rc<Log>, base_offset: i64, needed: u64) -> io::Result<()> {
+        let (allocated, at_most) = {
+            let state = log.state.borrow();
+            let Ok(at) = state.segments.binary_search_by_key(&base_offset, |s| s.info.base_offset) else { return Ok(()) };
+            let segment = &state.segments[at];
+            let at_most = u64::from(state.config.segment_bytes).max(segment.info.bytes).next_multiple_of(BLOCK);
+            (segment.allocated, at_most)
+        };
+        let needed = needed.min(at_most);
+        if needed <= allocated {
+            return Ok(());
+        }
+        let path = log.segment_path(base_offset);
+        let grown = self.files.grow(&path, allocated, needed, at_most).await?;
+        if let Some(segment) = log.state.borrow_mut().segment_mut(base_offset) {
+            segment.allocated = segment.allocated.max(grown);
+        }
+        Ok(())
+    }
+
+    /// Rolled segments whose bytes are all in place are cut, indexed and never written again. Those whose bytes
+    /// are not are handed to settling, which comes back here.
+    pub(super) async fn close_rolled(&self, log: &Rc<Log>) -> io::Result<()> {
+        loop {
+            let (base, bytes, settled) = {
+                let state = log.state.borrow();
+                let rolled = state.segments.len() - 1;
+                let Some(segment) = state.segments.iter().take(rolled).find(|s| !s.closed) else { return Ok(()) };
+                let settled = state.settled() >= segment.end();
+                (segment.info.base_offset, segment.info.bytes, settled)
+            };
+            if !settled {
+                let mut queue = self.settle_queue.borrow_mut();
+                if !queue.iter().any(|queued| Rc::ptr_eq(queued, log)) {
+                    queue.push(log.clone());
+                }
+                drop(queue);
+                self.settle_wanted.notify();
+                return Ok(());
+            }
+            self.resume_index(log, base).await?;
+            self.files.cut(&log.segment_path(base), bytes).await?;
+            self.write_index(log, base, true).await?;
+            self.write_snapshot(log).await?;
+            let mut state = log.state.borrow_mut();
+            if let Some(segment) = state.segment_mut(base) {
+                segment.closed = true;
+                segment.index = Index::OnDisk;
+            }
+        }
+    }
+
+    /// Writes what the index files lack; `last` adds the closing entry.
+    pub(crate) async fn write_index(&self, log: &Log, base: i64, last: bool) -> io::Result<()> {
+        let unwritten = {
+            let mut state = log.state.borrow_mut();
+            match state.segment_mut(base).map(|s| &mut s.index) {
+                Some(Index::Active(index)) if last => index.finish(),
+                Some(Index::Active(index)) => index.take_unwritten(),
+                _ => return Ok(()),
+            }
+        };
+        if last {
+            return self.files.finish_index(&log.path(), base, &unwritten).await;
+        }
+        self.files.write_index(&log.path(), base, &unwritten).await
+    }
+
+    /// After a start: reads the index files of a segment that is still written, scans what they lack, and
+    /// adds the batches since.
+    pub(crate) async fn resume_index(&self, log: &Log, base: i64) -> io::Result<()> {
+        let (interval, scan_to, info) = {
+            let state = log.state.borrow();
+            let Ok(at) = state.segments.binary_search_by_key(&base, |s| s.info.base_offset) else { return Ok(()) };
+            let segment = &state.segments[at];
+            let Index::Unread(spans) = &segment.index else { return Ok(()) };
+            let scan_to = spans.first().map_or(segment.info.bytes, |s| u64::from(s.position));
+            (state.config.index_interval_bytes, scan_to, segment.info.clone())
+        };
+        let path = log.path();
+        let read = async |kind| {
+            let bytes = millstream_ring::fs::read(&self.ring, &path.join(dir::file_name(base, kind))).await;
+            bytes.unwrap_or_default()
+        };
+        let offsets = read(dir::FileKind::Index).await;
+        let times = read(dir::FileKind::TimeIndex).await;
+        // What does not make sense is rebuilt from the log.
+        let decoded = OffsetIndex::decode(base, &offsets, scan_to)
+            .ok()
+            .zip(TimeIndex::decode(base, info.end_offset, &times).ok());
+        let mut index = match decoded {
+            Some((offsets, times)) => ActiveIndex::resume(interval, &offsets, &times),
+            None => ActiveIndex::new(base, interval),
+        };
+        let from = u64::from(index.resume_position());
+        for (position, header) in log.headers(base, from, scan_to).await? {
+            index.push(BatchSpan {
+                position: position as u32,
+                bytes: header.total_len() as u32,
+                last_offset: header.last_offset(),
+                max_timestamp: header.max_timestamp,
+            });
+        }
+        let mut state = log.state.borrow_mut();
+        if let Some(segment) = state.segment_mut(base)
+            && let Index::Unread(spans) = &segment.index
+        {
+            spans.iter().for_each(|span| index.push(*span));
+            segment.index = Index::Active(Box::new(index));
+        }
+        Ok(())
+    }
+
+    /// A producer snapshot of the log's present end, once that is flushed.
+    pub(crate) async fn write_snapshot(&self, log: &Rc<Log>) -> io::Result<()> {
+        let Some(source) = log.snapshot_source.borrow().clone() else { return Ok(()) };
+        // Taken together, without an await between: the state describes exactly this end.
+        let (entries, end) = (source(), log.log_end_offset.get());
+        log.state.borrow_mut().batches_since_snapshot = 0;
+        loop {
+            let seen = self.committed.count();
+            if self.is_offline() || log.deleted.get() {
+                return Ok(());
+            }
+            if log.flushed_end_offset.get() >= end {
+                break;
+            }
+            self.committed.changed_since(seen).await;
+        }
+        snapshot::write(&self.ring, &log.path(), end, &entries).await?;
+        let bases: Vec<i64> = log.state.borrow().segments.iter().map(|s| s.info.base_offset).collect();
+        for offset in snapshot::obsolete(&snapshot::offsets(&log.path())?, &bases, end) {
+            let path = log.path().join(dir::file_name(offset, dir::FileKind::Snapshot));
+            self.files.unlink_later(path, Duration::ZERO);
+        }
+        Ok(())
+    }
+}

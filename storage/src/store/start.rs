@@ -1,0 +1,444 @@
+//! A core takes over its logs: the former journals' bytes go into a new journal, what the table says into a
+//! new table. Nothing the former generation relies on is changed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
+
+use millstream_ring::{Buffer, Bytes, File, Ring, fs};
+
+use super::budget::Budget;
+use super::core_dir::{CommitCallbacks, CoreDir};
+use super::event::{Event, Local, join_all};
+use crate::commit::{Commit, note_in_file};
+use crate::dir::{self, PartitionName};
+use crate::error::OpenError;
+use crate::files::{Access, Files};
+use crate::journal::entry::{Chain, EntryBuilder, LogKey};
+use crate::journal::writer::{Journal, prepare_rest};
+use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
+use crate::log::{Index, Log, LogState, Segment};
+use crate::recovery::{Recovered, SeedDir, directory_tag};
+use crate::table::{CLOSED, READY, TableName, TableWriter, encode_cores};
+use crate::tail::Tail;
+
+/// Journals of one device together take no more than this.
+const JOURNALS_BYTES_MAX: u64 = 1 << 30;
+/// Logs whose leftovers are settled at the same time.
+const LOGS_AT_ONCE: usize = 32;
+
+/// What all directories of a store have in common.
+pub(crate) struct Common<'a> {
+    pub ring: &'a Ring,
+    pub options: &'a StorageOptions,
+    pub core: u32,
+    pub cores: u32,
+    pub generation: u64,
+    pub authority: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    pub budget: Rc<Budget>,
+    pub callbacks: CommitCallbacks,
+    pub instances: &'a Cell<u64>,
+}
+
+/// Bytes of one journal file, within what a device may carry.
+pub(crate) fn journal_file_bytes(options: &StorageOptions, cores: u32) -> u64 {
+    let share = JOURNALS_BYTES_MAX / u64::from(cores) / options.journal_files as u64;
+    options.journal_file_bytes.min(share).max(4 << 20) / (1 << 20) * (1 << 20)
+}
+
+pub(crate) async fn start_dir(common: &Common<'_>, index: usize, seed: SeedDir) -> Result<Rc<CoreDir>, OpenError> {
+    let path = seed.data.path().to_owned();
+    let failed = |doing, cause| OpenError::io(doing, &path, cause);
+    seed.data.register(common.ring).map_err(|e| failed("register the lock of", e))?;
+    let chain = Chain { generation: common.generation, core: common.core, directory: directory_tag(&seed.data.directory_id()) };
+    let file_bytes = journal_file_bytes(common.options, common.cores);
+    let mut journal = Journal::new(path.clone(), chain, file_bytes);
+    let first = Journal::create(common.ring, &path, chain, 0, file_bytes, seed.direct).await;
+    journal.add(first.map_err(|e| failed("create the journal in", e))?);
+    let table = TableName { generation: common.generation, core: common.core }.path(&path);
+    let table = TableWriter::create(common.ring, table, &[]).await.map_err(|e| failed("create the log table in", e))?;
+    let files = Files::new(common.ring, common.options.descriptors_max);
+    if !seed.direct {
+        files.without_direct();
+    }
+    let dir = Rc::new(CoreDir {
+        index,
+        ring: common.ring.clone(),
+        data: seed.data,
+        files,
+        logs: RefCell::default(),
+        journal: RefCell::new(journal),
+        commit: RefCell::new(Commit::new()),
+        table,
+        budget: common.budget.clone(),
+        direct: Cell::new(seed.direct),
+        authority: common.authority.clone(),
+        callbacks: common.callbacks.clone(),
+        work: Event::default(),
+        committed: Event::default(),
+        settle_wanted: Event::default(),
+        settle_queue: RefCell::default(),
+        maintenance: RefCell::new(VecDeque::new()),
+        maintenance_wanted: Event::default(),
+        stopped: Cell::new(false),
+        tasks: Cell::new(0),
+        failed: Cell::new(false),
+        journal_files: common.options.journal_files,
+        cores: common.cores,
+        deleting: RefCell::new(HashSet::new()),
+    });
+    take_over(&dir, common, seed.logs).await?;
+    dir.start_tasks();
+    Ok(dir)
+}
+
+async fn take_over(dir: &Rc<CoreDir>, common: &Common<'_>, recovered: Vec<Recovered>) -> Result<(), OpenError> {
+    let path = dir.data.path().to_owned();
+    let failed = |doing, cause| OpenError::io(doing, &path, cause);
+    let mut islands = Vec::new();
+    for log in recovered {
+        if log.without_topic_id {
+            write_topic_id(dir, &log).await.map_err(|e| failed("write partition.metadata in", e))?;
+        }
+        let instance = common.instances.get();
+        common.instances.set(instance + 1);
+        let (log, rest) = restore(dir, log, instance).map_err(|what| OpenError::Damaged { path: path.clone(), what })?;
+        dir.logs.borrow_mut().insert(log.key.id, log.clone());
+        if !rest.is_empty() {
+            islands.push((log, rest));
+        }
+    }
+    for some in islands.chunks(LOGS_AT_ONCE) {
+        let writing = some.iter().map(|(log, runs)| Box::pin(write_islands(dir, log, runs)) as Local<'_, _>);
+        for done in join_all::<io::Result<()>>(writing.collect()).await {
+            done.map_err(|e| failed("settle a log in", e))?;
+        }
+    }
+    carry(dir, common).await.map_err(|e| failed("write the journal in", e))?;
+    let mut rows = Vec::new();
+    encode_cores(common.cores, &mut rows);
+    for log in dir.logs.borrow().values() {
+        log.encode_row(&mut rows);
+    }
+    dir.table.rewrite(&rows).await.map_err(|e| failed("write the log table in", e))
+}
+
+/// An old directory of Kafka's: from now on its topic id stands in it.
+async fn write_topic_id(dir: &CoreDir, log: &Recovered) -> io::Result<()> {
+    let name = PartitionName { topic: log.row.topic.clone(), partition: log.row.key.id.partition };
+    let path = dir.data.partition_path(&name).join(dir::PARTITION_METADATA);
+    fs::write_durably(&dir.ring, &path, &dir::encode_partition_metadata(&log.row.key.id.topic_id)).await
+}
+
+/// Contiguous bytes.
+struct Run {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// Puts the log together. Also returns journal-only bytes that do not reach up to its end: they go into their
+/// segment before anything else happens.
+fn restore(dir: &Rc<CoreDir>, recovered: Recovered, instance: u64) -> Result<(Rc<Log>, Vec<Run>), String> {
+    let mut row = recovered.row;
+    let name = PartitionName { topic: row.topic.clone(), partition: row.key.id.partition };
+    let key = LogKey { id: row.key.id, instance };
+    while row.segments.len() > 1 && row.segments[0].end_offset <= row.log_start_offset {
+        row.segments.remove(0);
+        row.flags.remove(0);
+    }
+    row.epochs.truncate_from_start(row.log_start_offset);
+    let mut segments = VecDeque::with_capacity(row.segments.len());
+    let mut starts = HashMap::new();
+    let mut at = 0;
+    for (info, flags) in row.segments.into_iter().zip(&row.flags) {
+        let mut segment = Segment::new(info.base_offset, at, 0);
+        starts.insert(info.base_offset, at);
+        segment.ready = flags & READY != 0;
+        segment.closed = flags & CLOSED != 0;
+        segment.index = if segment.closed { Index::OnDisk } else { Index::Unread(Vec::new()) };
+        segment.info = info;
+        at = segment.end().next_multiple_of(BLOCK);
+        segments.push_back(segment);
+    }
+    let end = segments.back().map_or(0, Segment::end);
+    let settled = starts.get(&row.settled.0).map_or(0, |start| start + row.settled.1);
+    let (mut runs, direct) = runs_of(recovered.pieces, &starts);
+    check_coverage(&segments, settled, end, &runs, &direct).map_err(|what| format!("{name}: {what}"))?;
+    let last = runs.pop_if(|run| run.end() == end && run.end() > settled);
+    let islands = runs.into_iter().flat_map(|run| subtract(run, &direct)).filter(|r| r.end() > settled || r.start >= settled).collect();
+    let mut state = LogState {
+        config: LogConfig::default(),
+        segments,
+        tail: Tail::new(end),
+        marks: VecDeque::new(),
+        epochs: row.epochs,
+        cut: end,
+        flushed: end,
+        in_flight: 0,
+        dirty: VecDeque::new(),
+        settling: Vec::new(),
+        sealed: last.is_none() && !end.is_multiple_of(BLOCK),
+        guard: None,
+        prefix: None,
+        touch: (0, 0),
+        journalled: VecDeque::new(),
+        materialized: row.materialized,
+        rows_from: i64::MIN,
+        batches_since_snapshot: 0,
+        maintained: false,
+        settle_busy: false,
+        creating: false,
+        unclean: !recovered.clean,
+    };
+    let mut memory = 0;
+    if let Some(run) = last {
+        if !run.start.is_multiple_of(BLOCK) {
+            return Err(format!("{name}: its journalled bytes begin inside a block"));
+        }
+        state.tail = Tail::new(run.start);
+        memory = state.tail.append([&run.bytes, &[]]);
+        state.dirty.push_back(run.start..end);
+        let first = recovered.batch_starts.iter().filter_map(|(base, at)| Some(starts.get(base)? + at));
+        if let Some(first) = first.filter(|at| *at >= run.start).min() {
+            state.mark_batches(first);
+        }
+        dir.budget.pin(run.bytes.len());
+    }
+    let log = Log::new(key, name, dir.clone(), row.log_start_offset.min(row.log_end_offset), row.log_end_offset, state);
+    dir.budget.tail_grew(&log, memory);
+    Ok((log, islands))
+}
+
+/// Journalled bytes joined to runs, and the ranges that stand in the segments.
+fn runs_of(pieces: Vec<crate::recovery::PieceAt>, starts: &HashMap<i64, u64>) -> (Vec<Run>, Vec<Range<u64>>) {
+    let mut inline: Vec<(u64, Bytes)> = Vec::new();
+    let mut direct = Vec::new();
+    for piece in pieces {
+        // Segments below the log start are gone.
+        let Some(start) = starts.get(&piece.segment) else { continue };
+        let at = start + piece.position;
+        match piece.bytes {
+            Some(bytes) => inline.push((at, bytes)),
+            None => direct.push(at..at + piece.len),
+        }
+    }
+    inline.sort_by_key(|(at, _)| *at);
+    direct.sort_by_key(|range| range.start);
+    let mut runs: Vec<Run> = Vec::new();
+    for (at, bytes) in inline {
+        match runs.last_mut() {
+            // The same bytes may stand in several entries: a sealed block's come again.
+            Some(run) if at <= run.end() => {
+                let known = (run.end() - at) as usize;
+                run.bytes.extend_from_slice(bytes.get(known..).unwrap_or_default());
+            }
+            _ => runs.push(Run { start: at, bytes: bytes.to_vec() }),
+        }
+    }
+    (runs, direct)
+}
+
+/// Every byte behind the settled position is in the journal or in blocks that were written.
+fn check_coverage(segments: &VecDeque<Segment>, settled: u64, end: u64, runs: &[Run], direct: &[Range<u64>]) -> Result<(), String> {
+    let mut ranges: Vec<Range<u64>> = runs.iter().map(|r| r.start..r.end()).chain(direct.iter().cloned()).collect();
+    ranges.sort_by_key(|r| r.start);
+    let mut at = settled;
+    for range in ranges {
+        let segment_ends = segments.iter().any(|s| s.end() == at);
+        let reached = if segment_ends { at.next_multiple_of(BLOCK) } else { at };
+        if range.start > reached {
+            break;
+        }
+        at = at.max(range.end);
+    }
+    if at < end {
+        return Err(format!("{} bytes of it are in no journal", end - at));
+    }
+    Ok(())
+}
+
+/// What of a run does not stand in the segment as whole blocks.
+fn subtract(run: Run, direct: &[Range<u64>]) -> Vec<Run> {
+    let mut left = vec![run];
+    for range in direct {
+        let mut next = Vec::new();
+        for run in left {
+            let (start, end) = (run.start, run.end());
+            if range.end <= start || end <= range.start {
+                next.push(run);
+                continue;
+            }
+            if start < range.start {
+                next.push(Run { start, bytes: run.bytes[..(range.start - start) as usize].to_vec() });
+            }
+            if range.end < end {
+                next.push(Run { start: range.end, bytes: run.bytes[(range.end - start) as usize..].to_vec() });
+            }
+        }
+        left = next;
+    }
+    left
+}
+
+async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Result<()> {
+    let mut written: Vec<File> = Vec::new();
+    for run in runs {
+        let (base, position) = {
+            let state = log.state.borrow();
+            let segment = state.segment_at(run.start).expect("runs lie in segments");
+            (segment.info.base_offset, run.start - segment.start)
+        };
+        assert!(position.is_multiple_of(BLOCK), "journalled bytes begin at a block");
+        dir.make_segment(log, base).await?;
+        let file = dir.files.get(&log.segment_path(base), Access::Direct).await?;
+        let mut buffer = Buffer::with_capacity(run.bytes.len().next_multiple_of(BLOCK as usize));
+        buffer.extend_from_slice(&run.bytes);
+        buffer.resize_zeroed(run.bytes.len().next_multiple_of(BLOCK as usize));
+        file.write_at(vec![buffer.freeze()], position).await?;
+        written.push(file);
+    }
+    for file in written {
+        file.sync_all().await?;
+    }
+    Ok(())
+}
+
+/// Writes the logs' dirty bytes into the new journal, in one run. What does not fit is settled.
+async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
+    let logs: Vec<Rc<Log>> = dir.logs.borrow().values().cloned().collect();
+    let mut files: Vec<Rc<crate::journal::writer::JournalFile>> = Vec::new();
+    let mut number = 1;
+    for log in &logs {
+        loop {
+            let Some(range) = log.state.borrow().dirty.front().cloned() else { break };
+            if number as usize >= common.options.journal_files.max(2) - 1 && files.len() >= number as usize {
+                dir.settle_log_now(log).await?;
+                break;
+            }
+            let mut from = range.start;
+            while from < range.end {
+                let to = range.end.min(from + UNIT_BYTES_MAX as u64);
+                let file = write_carry(dir, common, log, from..to, &mut number).await?;
+                if files.last().is_none_or(|last| !Rc::ptr_eq(last, &file)) {
+                    files.push(file.clone());
+                }
+                note_in_file(log, &mut log.state.borrow_mut(), &file, to);
+                from = to;
+            }
+            break;
+        }
+    }
+    let mark = dir.journal.borrow_mut().place(EntryBuilder::new(0));
+    let Ok(mark) = mark else { unreachable!("each file keeps room for a mark") };
+    let sequence = mark.sequence;
+    mark.file.file.write_at(vec![mark.bytes.freeze()], mark.offset).await?;
+    files.push(mark.file);
+    for file in files {
+        file.file.sync_data().await?;
+    }
+    dir.journal.borrow_mut().flushed_to(sequence);
+    Ok(())
+}
+
+async fn write_carry(dir: &Rc<CoreDir>, common: &Common<'_>, log: &Rc<Log>, range: Range<u64>, number: &mut u32) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
+    let len = (range.end - range.start) as usize;
+    let mut entry = EntryBuilder::new(len + 128);
+    {
+        let state = log.state.borrow();
+        let segment = state.segment_at(range.start).expect("dirty bytes lie in a segment");
+        let parts = state.tail.views(range.clone());
+        entry.carry(&log.key, segment.info.base_offset, range.start - segment.start, len, parts.iter().map(|p| &p[..]));
+    }
+    let place = loop {
+        let placed = dir.journal.borrow_mut().place(entry);
+        match placed {
+            Ok(place) => break place,
+            Err(back) => {
+                entry = back;
+                let (path, chain, bytes) = dir.journal.borrow().parameters();
+                let file = Journal::create(common.ring, &path, chain, *number, bytes, dir.direct.get()).await?;
+                prepare_rest(&file).await?;
+                *number += 1;
+                dir.journal.borrow_mut().add(file);
+            }
+        }
+    };
+    // The first file is pre-written only as far as a quick start needs.
+    let end = place.offset + place.bytes.len() as u64;
+    place.file.file.write_at(vec![place.bytes.freeze()], place.offset).await?;
+    place.file.written_to(end);
+    Ok(place.file)
+}
+
+impl LogState {
+    /// Notes the batches of the tail from `first` on.
+    fn mark_batches(&mut self, first: u64) {
+        let mut at = first;
+        while let Some(header) = self.header_at(at).filter(|h| h.batch_length > 0) {
+            if self.marks.back().is_none_or(|&(mark, _)| at - mark >= BLOCK) {
+                self.marks.push_back((at, header.base_offset));
+            }
+            at += header.total_len() as u64;
+        }
+    }
+}
+
+impl CoreDir {
+    /// The tasks of a directory, and the rest of its journal's files.
+    fn start_tasks(self: &Rc<Self>) {
+        let dir = self.clone();
+        self.spawn(false, async move {
+            while !dir.has_authority() && !dir.stopped.get() && !dir.is_offline() {
+                dir.ring.sleep(std::time::Duration::from_millis(1)).await;
+            }
+            dir.run_commits().await;
+        });
+        self.spawn(true, self.clone().run_settling());
+        self.spawn(true, self.clone().run_maintenance());
+        let dir = self.clone();
+        self.spawn(true, async move {
+            if let Err(cause) = dir.prepare_journal().await {
+                dir.fail(&cause, "prepare the journal");
+            }
+        });
+    }
+
+    async fn prepare_journal(&self) -> io::Result<()> {
+        let present: Vec<_> = self.journal.borrow().all().cloned().collect();
+        for file in &present {
+            prepare_rest(file).await?;
+        }
+        let (path, chain, bytes) = self.journal.borrow().parameters();
+        for number in present.len()..self.journal_files {
+            if self.stopped.get() || self.is_offline() {
+                return Ok(());
+            }
+            let file = self.create_journal_file(&path, chain, number as u32, bytes).await?;
+            prepare_rest(&file).await?;
+            self.journal.borrow_mut().add(file);
+            self.work.notify();
+        }
+        Ok(())
+    }
+
+    /// Waits where the device is full: the files there are go round until it has room.
+    async fn create_journal_file(&self, path: &Path, chain: Chain, number: u32, bytes: u64) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
+        loop {
+            match Journal::create(&self.ring, path, chain, number, bytes, self.direct.get()).await {
+                Err(e) if e.kind() == io::ErrorKind::StorageFull && !self.stopped.get() => {
+                    self.ring.sleep(std::time::Duration::from_millis(500)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The log table: what a start knows of every log without opening a partition.
+//!
+//! One file per core and directory, only appended to. A row describes one log as far as its bytes are on the
+//! device; the newest row of a log counts. Rows are written at each settling, before the journal file that
+//! said the same is given up, so table and journal together always tell all. When most of the file is
+//! outdated rows it is written anew beside itself and renamed.
+//!
+//! A row: `u32` length of the rest, `u32` CRC-32C of it, then kind, log, and for a log its topic, offsets,
+//! settled position, segments and epochs. A torn last row is one that nothing relied upon yet.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use millstream_ring::{Bytes, File, Open, Ring, fs};
+
+use crate::epochs::Epochs;
+use crate::journal::entry::{Cursor, LogKey, read_key, write_key};
+use crate::log::Log;
+use crate::segment::SegmentInfo;
+
+const PREFIX: &str = ".millstream-table-";
+const KIND_LOG: u8 = 1;
+const KIND_DROP: u8 = 2;
+const KIND_CORES: u8 = 3;
+/// A table is not worth rewriting below this size.
+const REWRITE_BYTES_MIN: u64 = 4 << 20;
+
+/// Which generation and core a table belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TableName {
+    pub generation: u64,
+    pub core: u32,
+}
+
+impl TableName {
+    pub fn path(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{PREFIX}{}-{}", self.generation, self.core))
+    }
+
+    pub fn parse(name: &str) -> Option<TableName> {
+        let (generation, core) = name.strip_prefix(PREFIX)?.split_once('-')?;
+        Some(TableName { generation: generation.parse().ok()?, core: core.parse().ok()? })
+    }
+}
+
+/// What the table says about one log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub key: LogKey,
+    pub topic: String,
+    pub log_start_offset: i64,
+    pub log_end_offset: i64,
+    /// Bytes below this position of this segment stand in their segments.
+    pub settled: (i64, u64),
+    /// The partition's directory exists.
+    pub materialized: bool,
+    /// Segments below this base are as an earlier row says.
+    pub segments_from: i64,
+    pub segments: Vec<SegmentInfo>,
+    /// Of the segments here: file exists, closed.
+    pub flags: Vec<u8>,
+    pub epochs: Epochs,
+}
+
+/// A row as read.
+pub(crate) enum Read {
+    Log(Box<Row>),
+    Drop(LogKey),
+    /// How many cores wrote tables and journals in this generation.
+    Cores(u32),
+}
+
+/// The segment's file exists.
+pub(crate) const READY: u8 = 1;
+/// It is cut to its length and its indexes are complete.
+pub(crate) const CLOSED: u8 = 2;
+
+impl Row {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        assert_eq!(self.segments.len(), self.flags.len());
+        framed(out, |out| {
+            out.push(KIND_LOG);
+            write_key(&self.key, out);
+            out.extend_from_slice(&(self.topic.len() as u32).to_le_bytes());
+            out.extend_from_slice(self.topic.as_bytes());
+            out.extend_from_slice(&self.log_start_offset.to_le_bytes());
+            out.extend_from_slice(&self.log_end_offset.to_le_bytes());
+            out.extend_from_slice(&self.settled.0.to_le_bytes());
+            out.extend_from_slice(&self.settled.1.to_le_bytes());
+            out.push(u8::from(self.materialized));
+            out.extend_from_slice(&self.segments_from.to_le_bytes());
+            out.extend_from_slice(&(self.segments.len() as u32).to_le_bytes());
+            for (segment, flags) in self.segments.iter().zip(&self.flags) {
+                encode_segment(segment, *flags, out);
+            }
+            let epochs = self.epochs.entries();
+            out.extend_from_slice(&(epochs.len() as u32).to_le_bytes());
+            for entry in epochs {
+                out.extend_from_slice(&entry.epoch.to_le_bytes());
+                out.extend_from_slice(&entry.start_offset.to_le_bytes());
+            }
+        });
+    }
+
+    fn decode(c: &mut Cursor<'_>) -> Option<Row> {
+        let key = read_key(c)?;
+        let topic = c.u32()? as usize;
+        let topic = std::str::from_utf8(c.take(topic)?).ok()?.to_owned();
+        let (log_start_offset, log_end_offset) = (c.i64()?, c.i64()?);
+        let settled = (c.i64()?, c.u64()?);
+        let materialized = c.take(1)?[0] != 0;
+        let segments_from = c.i64()?;
+        let (mut segments, mut flags) = (Vec::new(), Vec::new());
+        for _ in 0..c.u32()? {
+            let (segment, flag) = decode_segment(c)?;
+            segments.push(segment);
+            flags.push(flag);
+        }
+        let mut epochs = Epochs::default();
+        for _ in 0..c.u32()? {
+            let epoch = c.u32()? as i32;
+            epochs.assign(epoch, c.i64()?);
+        }
+        Some(Row { key, topic, log_start_offset, log_end_offset, settled, materialized, segments_from, segments, flags, epochs })
+    }
+
+    /// Takes over from an earlier row of the same log what this one leaves out.
+    pub fn complete_from(&mut self, earlier: &Row) {
+        assert_eq!(self.key, earlier.key);
+        let first = self.log_start_offset;
+        let kept = |s: &SegmentInfo| s.base_offset < self.segments_from && s.end_offset > first;
+        let pairs = earlier.segments.iter().zip(&earlier.flags).filter(|(s, _)| kept(s));
+        let (mut segments, mut flags): (Vec<_>, Vec<_>) = pairs.map(|(s, f)| (s.clone(), *f)).unzip();
+        segments.append(&mut self.segments);
+        flags.append(&mut self.flags);
+        (self.segments, self.flags, self.segments_from) = (segments, flags, i64::MIN);
+    }
+}
+
+fn encode_segment(segment: &SegmentInfo, flags: u8, out: &mut Vec<u8>) {
+    out.push(flags);
+    out.extend_from_slice(&segment.base_offset.to_le_bytes());
+    out.extend_from_slice(&segment.end_offset.to_le_bytes());
+    out.extend_from_slice(&segment.bytes.to_le_bytes());
+    out.extend_from_slice(&segment.largest_timestamp.to_le_bytes());
+    out.extend_from_slice(&segment.largest_timestamp_offset.to_le_bytes());
+    out.push(u8::from(segment.first_timestamp.is_some()));
+    out.extend_from_slice(&segment.first_timestamp.unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(&segment.modified_ms.to_le_bytes());
+}
+
+fn decode_segment(c: &mut Cursor<'_>) -> Option<(SegmentInfo, u8)> {
+    let flags = c.take(1)?[0];
+    let (base_offset, end_offset, bytes) = (c.i64()?, c.i64()?, c.u64()?);
+    let (largest_timestamp, largest_timestamp_offset) = (c.i64()?, c.i64()?);
+    let known = c.take(1)?[0] != 0;
+    let first = c.i64()?;
+    let segment = SegmentInfo {
+        base_offset,
+        end_offset,
+        bytes,
+        largest_timestamp,
+        largest_timestamp_offset,
+        first_timestamp: known.then_some(first),
+        modified_ms: c.i64()?,
+    };
+    Some((segment, flags))
+}
+
+/// The row that says that a log is gone.
+pub(crate) fn encode_drop(key: &LogKey, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        out.push(KIND_DROP);
+        write_key(key, out);
+    });
+}
+
+/// The first row of a table.
+pub(crate) fn encode_cores(cores: u32, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        out.push(KIND_CORES);
+        out.extend_from_slice(&cores.to_le_bytes());
+    });
+}
+
+fn framed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 8]);
+    body(out);
+    let len = (out.len() - at - 8) as u32;
+    let crc = crc32c::crc32c(&out[at + 8..]);
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// All rows up to the end, or up to the first that is torn.
+pub(crate) fn read_rows(bytes: &[u8]) -> Vec<Read> {
+    let mut rows = Vec::new();
+    let mut cursor = Cursor(bytes);
+    while let Some(row) = read_row(&mut cursor) {
+        rows.push(row);
+    }
+    rows
+}
+
+fn read_row(cursor: &mut Cursor<'_>) -> Option<Read> {
+    let len = cursor.u32()? as usize;
+    let crc = cursor.u32()?;
+    let body = cursor.take(len)?;
+    if crc32c::crc32c(body) != crc {
+        return None;
+    }
+    let mut c = Cursor(body);
+    match c.take(1)?[0] {
+        KIND_LOG => Some(Read::Log(Box::new(Row::decode(&mut c)?))),
+        KIND_DROP => Some(Read::Drop(read_key(&mut c)?)),
+        KIND_CORES => Some(Read::Cores(c.u32()?)),
+        _ => None,
+    }
+}
+
+/// Appends rows, durably. One caller at a time: the settling task, or start and stop while that does not run.
+pub(crate) struct TableWriter {
+    ring: Ring,
+    path: PathBuf,
+    file: RefCell<File>,
+    bytes: Cell<u64>,
+    /// Size right after the last rewrite.
+    fresh: Cell<u64>,
+}
+
+impl TableWriter {
+    /// Creates the table with `rows`, durable under its name.
+    pub async fn create(ring: &Ring, path: PathBuf, rows: &[u8]) -> io::Result<TableWriter> {
+        let file = write_new(ring, &path, rows).await?;
+        let bytes = rows.len() as u64;
+        Ok(TableWriter { ring: ring.clone(), path, file: RefCell::new(file), bytes: Cell::new(bytes), fresh: Cell::new(bytes) })
+    }
+
+    pub async fn append(&self, rows: &[u8]) -> io::Result<()> {
+        let file = self.file.borrow().clone();
+        file.write_at(vec![Bytes::from(rows.to_vec())], self.bytes.get()).await?;
+        // sync_all: the file has grown.
+        file.sync_all().await?;
+        self.bytes.set(self.bytes.get() + rows.len() as u64);
+        Ok(())
+    }
+
+    pub fn wants_rewrite(&self) -> bool {
+        self.bytes.get() > (4 * self.fresh.get()).max(REWRITE_BYTES_MIN)
+    }
+
+    pub async fn rewrite(&self, rows: &[u8]) -> io::Result<()> {
+        let file = write_new(&self.ring, &self.path, rows).await?;
+        *self.file.borrow_mut() = file;
+        self.bytes.set(rows.len() as u64);
+        self.fresh.set(rows.len() as u64);
+        Ok(())
+    }
+}
+
+async fn write_new(ring: &Ring, path: &Path, rows: &[u8]) -> io::Result<File> {
+    fs::write_durably(ring, path, rows).await?;
+    File::open(ring, path, Open { read: true, write: true, ..Open::default() }).await
+}
+
+impl Log {
+    /// This log's row, as far as it is flushed.
+    pub(crate) fn encode_row(&self, out: &mut Vec<u8>) {
+        let mut state = self.state.borrow_mut();
+        let flushed_end = self.flushed_end_offset.get();
+        let settled = state.settled();
+        let segment = state.segment_at(settled).expect("settled bytes lie in a segment");
+        let settled = (segment.info.base_offset, settled.min(segment.end()) - segment.start);
+        let (mut segments, mut flags) = (Vec::new(), Vec::new());
+        let first = state.segments[0].info.base_offset;
+        for s in state.segments.iter().filter(|s| s.info.base_offset >= state.rows_from) {
+            if s.info.base_offset > first && s.info.base_offset >= flushed_end && s.start > state.flushed {
+                // Begun, but nothing of it is flushed.
+                break;
+            }
+            let mut info = s.info.clone();
+            if s.end() > state.flushed {
+                info.bytes = state.flushed.saturating_sub(s.start);
+                info.end_offset = flushed_end;
+            }
+            segments.push(info);
+            flags.push(if s.ready { READY } else { 0 } | if s.closed { CLOSED } else { 0 });
+        }
+        let mut epochs = state.epochs.clone();
+        epochs.truncate_from_end(flushed_end);
+        let row = Row {
+            key: self.key,
+            topic: self.name.topic.clone(),
+            log_start_offset: self.log_start_offset.get(),
+            log_end_offset: flushed_end,
+            settled,
+            materialized: state.materialized,
+            segments_from: state.rows_from,
+            segments,
+            flags,
+            epochs,
+        };
+        row.encode(out);
+        // Closed segments do not change any more; later rows leave them out.
+        let open = state.segments.iter().find(|s| !s.closed);
+        state.rows_from = open.map_or(i64::MIN, |s| s.info.base_offset);
+    }
+}
+
+#[cfg(test)]
+#[path = "table/tests.rs"]
+mod tests;

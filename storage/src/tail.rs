@@ -1,0 +1,181 @@
+//! The newest bytes of one log in memory.
+//!
+//! A log's segments lie in one line of addresses, each segment beginning at a multiple of the device's
+//! block. The tail covers the last part of that line without holes, in aligned blocks, so any whole block
+//! of it can be written to the segment from where it stands. Bytes are appended, never changed.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use millstream_ring::{Block, Buffer, Bytes};
+
+use crate::knobs::{BLOCK, TAIL_BLOCK_BYTES_MAX};
+
+/// Memory of one log.
+pub(crate) struct Tail {
+    chunks: VecDeque<Chunk>,
+    /// First address that holds bytes of the log. Inside the first chunk's first block when a log
+    /// was continued without reading its last, partial block: before it stand zeros.
+    valid_from: u64,
+    end: u64,
+}
+
+struct Chunk {
+    start: u64,
+    block: Block,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.block.len() as u64
+    }
+}
+
+impl Tail {
+    /// An empty tail that continues at `end`.
+    pub fn new(end: u64) -> Tail {
+        Tail { chunks: VecDeque::new(), valid_from: end, end }
+    }
+
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// First address whose bytes are here; equal to the end when nothing is.
+    pub fn start(&self) -> u64 {
+        self.valid_from
+    }
+
+    /// The first bytes of the block at which the tail starts, which are in the segment only: `[block, start)`.
+    pub fn missing_prefix(&self) -> Option<Range<u64>> {
+        let first = self.chunks.front()?;
+        (self.valid_from > first.start).then_some(first.start..self.valid_from)
+    }
+
+    /// Appends `parts`; returns the bytes of memory that were added.
+    pub fn append(&mut self, parts: [&[u8]; 2]) -> usize {
+        let len = parts[0].len() + parts[1].len();
+        let mut grown = 0;
+        for mut part in parts {
+            while !part.is_empty() {
+                if self.chunks.back().is_none_or(|c| c.block.remaining() == 0) {
+                    grown += self.add_chunk(len);
+                }
+                let last = self.chunks.back_mut().expect("a chunk was just added");
+                let n = part.len().min(last.block.remaining());
+                last.block.append(&part[..n]);
+                self.end += n as u64;
+                part = &part[n..];
+            }
+        }
+        grown
+    }
+
+    /// Zeros up to the next block: the segment ends here, and the next begins at the returned address.
+    pub fn pad(&mut self) -> u64 {
+        let to = self.end.next_multiple_of(BLOCK);
+        if let Some(last) = self.chunks.back_mut() {
+            last.block.append_zeros_to((to - last.start) as usize);
+        } else {
+            self.valid_from = to;
+        }
+        self.end = to;
+        to
+    }
+
+    /// One page for a log's first chunk, doubling from there; never less than the batch needs, up to the maximum.
+    fn add_chunk(&mut self, batch: usize) -> usize {
+        let start = self.end / BLOCK * BLOCK;
+        let before = self.chunks.back().map_or(BLOCK as usize / 2, |c| c.block.capacity());
+        let wanted = (batch + (self.end - start) as usize).next_power_of_two().max(before * 2);
+        let capacity = wanted.clamp(BLOCK as usize, TAIL_BLOCK_BYTES_MAX);
+        let mut block = Block::new(capacity);
+        block.append_zeros_to((self.end - start) as usize);
+        assert!(start == self.end || self.chunks.is_empty(), "only a first chunk begins inside a block");
+        self.chunks.push_back(Chunk { start, block });
+        capacity
+    }
+
+    /// Views of `range`, which must lie in the tail. No copy.
+    pub fn views(&self, range: Range<u64>) -> Vec<Bytes> {
+        self.parts(range).map(|(chunk, within)| chunk.block.view(within)).collect()
+    }
+
+    fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (&Chunk, Range<usize>)> {
+        assert!(range.start <= range.end && range.end <= self.end, "{range:?} ends behind {}", self.end);
+        let first = self.chunks.partition_point(|c| c.end() <= range.start);
+        assert!(
+            range.is_empty() || self.chunks.get(first).is_some_and(|c| c.start <= range.start),
+            "{range:?} begins before the tail at {}",
+            self.valid_from
+        );
+        self.chunks.range(first..).take_while(move |c| c.start < range.end).map(move |c| {
+            let from = range.start.max(c.start) - c.start;
+            let to = range.end.min(c.end()) - c.start;
+            (c, from as usize..to as usize)
+        })
+    }
+
+    /// Copies `out.len()` bytes from `at`; false when they are not all here.
+    pub fn copy(&self, at: u64, out: &mut [u8]) -> bool {
+        let end = at + out.len() as u64;
+        if at < self.valid_from || end > self.end {
+            return false;
+        }
+        let mut filled = 0;
+        for (chunk, within) in self.parts(at..end) {
+            let n = within.len();
+            out[filled..filled + n].copy_from_slice(&chunk.block.view(within));
+            filled += n;
+        }
+        filled == out.len()
+    }
+
+    /// The last, partial block padded with zeros, `prefix` standing in for what is missing of it.
+    pub fn padded_block(&self, block: u64, end: u64, prefix: Option<&Bytes>) -> Buffer {
+        assert!(block.is_multiple_of(BLOCK) && block < end && end <= block + BLOCK);
+        let mut buffer = Buffer::with_capacity(BLOCK as usize);
+        let from = block.max(self.valid_from);
+        if from > block {
+            let missing = (from - block) as usize;
+            let prefix = prefix.filter(|p| p.len() >= missing);
+            // The prefix is fetched before the first entry of a continued log is written.
+            buffer.extend_from_slice(&prefix.expect("fetched before the log's first entry")[..missing]);
+        }
+        for view in self.views(from..end) {
+            buffer.extend_from_slice(&view);
+        }
+        buffer.resize_zeroed(BLOCK as usize);
+        buffer
+    }
+
+    /// End of the first chunk, if it may be dropped alone: it is full and not the last one.
+    pub fn first_chunk_end(&self) -> Option<u64> {
+        self.chunks.front().map(Chunk::end)
+    }
+
+    /// Drops the first chunk; returns the memory given back.
+    pub fn evict_first(&mut self) -> usize {
+        let Some(first) = self.chunks.pop_front() else { return 0 };
+        self.valid_from = first.end().max(self.valid_from);
+        first.block.capacity()
+    }
+
+    /// Drops everything; the log continues at the same end.
+    pub fn clear(&mut self) -> usize {
+        let mut freed = 0;
+        while !self.chunks.is_empty() {
+            freed += self.evict_first();
+        }
+        self.valid_from = self.end;
+        freed
+    }
+
+    pub fn memory(&self) -> usize {
+        self.chunks.iter().map(|c| c.block.capacity()).sum()
+    }
+}
+
+#[cfg(test)]
+#[path = "tail/tests.rs"]
+mod tests;

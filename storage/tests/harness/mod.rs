@@ -1,0 +1,161 @@
+//! A store beside a plain model of it: one `Vec` of batches per log.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use millstream_protocol::batch::{BatchBuilder, BatchHeader, Batches};
+use millstream_protocol::compress::Codec;
+use millstream_ring::Ring;
+use millstream_storage::{Log, LogConfig, LogId, StorageOptions, Store, Stopped, open};
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub const TOPIC: &str = "model-topic";
+
+/// Options small enough that a few megabytes go round everything.
+pub fn options(dir: &Path) -> StorageOptions {
+    let mut options = StorageOptions::new(vec![dir.to_owned()]);
+    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
+    options.journal_file_bytes = 4 << 20;
+    options.tail_bytes = 8 << 20;
+    options.descriptors_max = 64;
+    options
+}
+
+pub fn config() -> LogConfig {
+    LogConfig { segment_bytes: 1 << 20, file_delete_delay_ms: 0, ..LogConfig::default() }
+}
+
+pub fn log_id(n: i32) -> LogId {
+    LogId { topic_id: [7; 16], partition: n }
+}
+
+/// Seed from the environment, or fresh; printed, so that a failure can be repeated.
+pub fn seed(name: &str) -> u64 {
+    let seed = std::env::var("MILLSTREAM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    println!("{name}: MILLSTREAM_SEED={seed}");
+    seed
+}
+
+pub fn rng(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// A produced batch of about `bytes` bytes.
+pub fn batch(rng: &mut ChaCha8Rng, bytes: usize, timestamp: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::None, timestamp);
+    let records = rng.random_range(1..=3);
+    for n in 0..records {
+        let mut value = vec![0; bytes / records as usize];
+        rng.fill_bytes(&mut value);
+        builder.push(timestamp + n, None, Some(&value), &[]);
+    }
+    builder.finish(0)
+}
+
+/// Opens the directory with one core and gives it authority.
+pub async fn start(ring: &Ring, options: StorageOptions) -> Store {
+    let opened = open(ring, options).await.expect("opens");
+    let (seeds, finish) = opened.divide(1, |_| Some(0));
+    let mut stores = Vec::new();
+    for seed in seeds {
+        stores.push(Store::start(ring, seed).await.expect("starts"));
+    }
+    finish.run(ring).await.expect("finishes");
+    stores.remove(0)
+}
+
+pub async fn stop(ring: &Ring, store: &Store) {
+    let stopped = store.stop().await.expect("stops");
+    Stopped::finish(vec![stopped], ring).await.expect("marks clean");
+}
+
+/// Appends and returns the stored bytes, stamped.
+pub fn append(log: &Log, bytes: &[u8], epoch: i32) -> (millstream_storage::Appended, Stored) {
+    let header = BatchHeader::read(bytes).expect("a batch");
+    let appended = log.append(bytes, header, epoch).expect("appends");
+    let mut stored = bytes.to_vec();
+    let mut stamped = header;
+    stamped.base_offset = appended.base_offset;
+    stamped.partition_leader_epoch = epoch;
+    let mut head = [0; 61];
+    stamped.write(&mut head);
+    stored[..61].copy_from_slice(&head);
+    let next = appended.last_offset + 1;
+    (appended, Stored { base: appended.base_offset, next, bytes: stored })
+}
+
+#[derive(Clone)]
+pub struct Stored {
+    pub base: i64,
+    pub next: i64,
+    pub bytes: Vec<u8>,
+}
+
+/// What a log must contain.
+#[derive(Clone, Default)]
+pub struct ModelLog {
+    pub batches: Vec<Stored>,
+    pub start: i64,
+    /// Acknowledged up to here: a crash may drop what lies above, nothing below.
+    pub acked: i64,
+}
+
+impl ModelLog {
+    pub fn end(&self) -> i64 {
+        self.batches.last().map_or(0, |b| b.next)
+    }
+
+    /// After a crash: what was recovered is a prefix of what was appended, and has all that was acknowledged.
+    pub fn cut_to(&mut self, end: i64) {
+        assert!(end >= self.acked, "acknowledged up to {}, recovered up to {end}", self.acked);
+        self.batches.retain(|b| b.next <= end);
+        assert_eq!(self.end().max(self.start), end.max(self.start), "recovered at a batch's end");
+        self.acked = end;
+    }
+}
+
+/// Everything from the log start to the flushed end, batch by batch, against the model.
+pub async fn verify(log: &Rc<Log>, model: &ModelLog, read_bytes: usize) {
+    assert_eq!(log.log_start_offset(), model.start, "log start of {:?}", log.id());
+    let mut at = model.start;
+    let end = log.flushed_end_offset();
+    let mut expected = model.batches.iter().filter(|b| b.next > model.start && b.base < end);
+    while at < end {
+        let read = log.read(at, read_bytes, i64::MAX, true).await.expect("reads");
+        assert!(read.bytes > 0, "nothing at {at} of {end} in {:?}", log.id());
+        let bytes: Vec<u8> = read.parts.iter().flat_map(|p| p.to_vec()).collect();
+        assert_eq!(bytes.len(), read.bytes);
+        for batch in Batches::new(&bytes) {
+            let (header, raw) = batch.expect("whole batches only");
+            let stored = expected.next().expect("no more than was appended");
+            assert_eq!(header.base_offset, stored.base, "in order");
+            assert!(raw == stored.bytes, "bytes of the batch at {}", stored.base);
+            at = header.next_offset();
+        }
+    }
+    assert!(expected.next().is_none(), "everything up to the end {end}");
+}
+
+/// All files of a directory, copied.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("creates");
+    for entry in std::fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("type").is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+pub fn temp() -> tempfile::TempDir {
+    // Why a directory went offline stands in the log only.
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+    // Not in /tmp: that may be a tmpfs, where there is no direct I/O.
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    tempfile::tempdir_in(target).expect("a temporary directory")
+}

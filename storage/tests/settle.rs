@@ -1,0 +1,175 @@
+//! Bytes on their way from the journal to the segments, and what a clean stop leaves on disk.
+
+mod harness;
+
+use std::path::Path;
+
+use harness::*;
+use millstream_protocol::batch::Batches;
+use millstream_ring::block_on;
+
+/// All batches of a partition's segments, straight from the files.
+fn on_disk(partition: &Path) -> Vec<(i64, Vec<u8>)> {
+    let mut names: Vec<_> = std::fs::read_dir(partition)
+        .expect("lists")
+        .map(|e| e.expect("lists").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .collect();
+    names.sort();
+    let mut batches = Vec::new();
+    for name in names {
+        let bytes = std::fs::read(&name).expect("reads");
+        let mut batches_of = Batches::new(&bytes);
+        for batch in batches_of.by_ref() {
+            let (header, raw) = batch.expect("a batch");
+            batches.push((header.base_offset, raw.to_vec()));
+        }
+        assert_eq!(batches_of.position(), bytes.len(), "{} is cut to its length", name.display());
+    }
+    batches
+}
+
+#[test]
+fn a_clean_stop_leaves_kafkas_layout_and_nothing_else() {
+    let seed = seed("clean stop");
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let model = block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let mut model = ModelLog::default();
+        for n in 0..600 {
+            let bytes = if n % 20 == 0 { 200_000 } else { 2_000 };
+            let batch = batch(&mut rng, bytes, n);
+            store.admit(batch.len()).await;
+            model.batches.push(append(&log, &batch, 0).1);
+            if n % 50 == 0 {
+                ring.sleep(std::time::Duration::from_millis(2)).await;
+            }
+        }
+        stop(&ring, &store).await;
+        model
+    });
+    let partition = dir.path().join(format!("{TOPIC}-0"));
+    let found = on_disk(&partition);
+    assert_eq!(found.len(), model.batches.len());
+    for ((base, bytes), stored) in found.iter().zip(&model.batches) {
+        assert_eq!(*base, stored.base);
+        assert!(*bytes == stored.bytes, "batch at {base}");
+    }
+    let names: Vec<String> = std::fs::read_dir(dir.path())
+        .expect("lists")
+        .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
+        .collect();
+    assert!(!names.iter().any(|n| n.starts_with(".millstream-journal")), "no journal stays: {names:?}");
+    for needed in [".kafka_cleanshutdown", "meta.properties", "recovery-point-offset-checkpoint"] {
+        assert!(names.iter().any(|n| n == needed), "{needed} in {names:?}");
+    }
+    assert!(partition.join("leader-epoch-checkpoint").exists());
+    assert!(partition.join("partition.metadata").exists());
+}
+
+#[test]
+fn everything_is_read_back_from_segments_after_a_clean_restart() {
+    let seed = seed("clean restart");
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let again = path.clone();
+    let model = block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let mut model = ModelLog::default();
+        for n in 0..300 {
+            let batch = batch(&mut rng, 10_000, n);
+            store.admit(batch.len()).await;
+            model.batches.push(append(&log, &batch, 0).1);
+        }
+        stop(&ring, &store).await;
+        model
+    });
+    block_on(move |ring| async move {
+        let mut rng = rng(seed + 1);
+        let mut model = model;
+        let store = start(&ring, options(&again)).await;
+        let log = store.log(&log_id(0)).expect("there");
+        log.set_config(config());
+        verify(&log, &model, 100_000).await;
+        // The first append continues a block that lies in the segment only.
+        let (appended, stored) = append(&log, &batch(&mut rng, 500, 1000), 0);
+        model.batches.push(stored);
+        store.wait(appended.ticket).await.expect("flushed");
+        verify(&log, &model, 100_000).await;
+        stop(&ring, &store).await;
+    });
+}
+
+#[test]
+fn timestamps_and_epochs_are_looked_up() {
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let seed = seed("lookups");
+    block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let mut ends = Vec::new();
+        for n in 0..300i64 {
+            let batch = batch(&mut rng, 20_000, 1000 * n);
+            store.admit(batch.len()).await;
+            let (appended, stored) = append(&log, &batch, (n / 100) as i32);
+            ends.push((stored.base, appended.ticket));
+        }
+        store.wait(ends[299].1).await.expect("flushed");
+        for n in [0, 1, 150, 299] {
+            let found = log.offset_for_timestamp(1000 * n as i64, i64::MAX).await.expect("looks");
+            let found = found.expect("there is one");
+            assert_eq!((found.offset, found.timestamp), (ends[n].0, 1000 * n as i64));
+            assert_eq!(found.leader_epoch, n as i32 / 100);
+            let between = log.offset_for_timestamp(1000 * n as i64 - 900, i64::MAX).await.expect("looks");
+            assert_eq!(between.expect("there is one").offset, ends[n].0);
+        }
+        assert_eq!(log.offset_for_timestamp(400_000, i64::MAX).await.expect("looks"), None);
+        assert_eq!(log.offset_for_epoch(0), (0, ends[100].0));
+        assert_eq!(log.offset_for_epoch(1), (1, ends[200].0));
+        assert_eq!(log.latest_epoch(), 2);
+        let largest = log.max_timestamp().await.expect("looks").expect("there is one");
+        assert!(largest.timestamp >= 299_000 && largest.offset >= ends[299].0);
+    });
+}
+
+#[test]
+fn a_log_deleted_and_created_again_under_its_name_is_empty() {
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let seed = seed("recreated");
+    let again = path.clone();
+    let second = millstream_storage::LogId { topic_id: [8; 16], partition: 0 };
+    block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        for round in 0..5 {
+            let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+            for n in 0..40 {
+                let batch = batch(&mut rng, 50_000, n);
+                store.admit(batch.len()).await;
+                append(&log, &batch, round);
+            }
+            store.delete_log(&log_id(0)).await.expect("deletes");
+            assert!(store.log(&log_id(0)).is_none());
+        }
+        let log = store.create_log(TOPIC, second, 0, 0, config()).await.expect("creates");
+        let (appended, _) = append(&log, &batch(&mut rng, 100, 0), 0);
+        assert_eq!(appended.base_offset, 0);
+        store.wait(appended.ticket).await.expect("flushed");
+    });
+    block_on(move |ring| async move {
+        let store = start(&ring, options(&again)).await;
+        assert!(store.log(&log_id(0)).is_none(), "deleted stays deleted");
+        let log = store.log(&second).expect("the second life");
+        assert!(log.flushed_end_offset() > 0);
+        assert_eq!(log.offset_for_epoch(0).1, log.flushed_end_offset());
+        stop(&ring, &store).await;
+    });
+}
