@@ -170,10 +170,6 @@ impl Tail {
         self.valid_from = self.end;
         freed
     }
-
-    pub fn memory(&self) -> usize {
-        self.chunks.iter().map(|c| c.block.capacity()).sum()
-    }
 }
 
 #[cfg(test)]

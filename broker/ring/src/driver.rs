@@ -122,6 +122,7 @@ impl Ring {
         while quiet < GUARD_QUIET_TICKS {
             let before = self.0.turns.get();
             glommio::timer::sleep(GUARD_FAST).await;
+            self.want_turn();
             quiet = if self.0.turns.get() == before {
                 quiet + 1
             } else {
@@ -130,11 +131,13 @@ impl Ring {
         }
         self.0.guard_is_fast.set(false);
     }
-}
 
-/// The guard that is always there; see [`Ring::guard_fast`].
-pub(crate) async fn guard_slow() {
-    loop {
-        glommio::timer::sleep(GUARD_SLOW).await;
+    /// The guard that is always there; see [`Ring::guard_fast`]. Both also have the driver look: a wake-up
+    /// that got lost, for whatever reason, costs a moment and not the core.
+    pub(crate) async fn guard_slow(self) {
+        loop {
+            glommio::timer::sleep(GUARD_SLOW).await;
+            self.want_turn();
+        }
     }
 }

@@ -14,7 +14,6 @@ use glommio::TaskQueueHandle;
 use io_uring::squeue;
 use slab::Slab;
 
-use crate::driver::guard_slow;
 use crate::mailbox::Bell;
 use crate::op::{Gather, Held, OnDrop, Slot, State, close_result};
 use crate::queues::{Queues, Setup};
@@ -65,7 +64,7 @@ impl Ring {
         }));
         ring.spawn(ring.clone().drive());
         ring.spawn(ring.clone().listen_for_completions(eventfd));
-        ring.spawn(guard_slow());
+        ring.spawn(ring.clone().guard_slow());
         assert_eq!(
             ring.0.tasks.borrow().len(),
             OWN_TASKS,

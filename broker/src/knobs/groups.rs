@@ -7,7 +7,7 @@ pub(super) const GROUPS: &[Knob] = super::rows! { broker:
     // name                                     type   default                    valid                          live    use     sentence
     "group.min.session.timeout.ms"              Int    "6000"                     _                              restart obeyed  "Shortest session timeout a member may ask for.";
     "group.max.session.timeout.ms"              Int    "1800000"                  _                              restart obeyed  "Longest session timeout a member may ask for.";
-    "group.initial.rebalance.delay.ms"          Int    "3000"                     _                              restart obeyed  "Wait for more members before the first rebalance of an empty group.";
+    "group.initial.rebalance.delay.ms"          Int    "0"                        _                              restart obeyed  "Wait for more members before the first rebalance of an empty group. Kafka waits 3000; its container images set 0, as here.";
     "group.max.size"                            Int    "2147483647"               [1 ..]                         restart obeyed  "Members of one group.";
     "offset.metadata.max.bytes"                 Int    "4096"                     _                              restart obeyed  "Largest metadata string of a committed offset.";
     "offsets.topic.num.partitions"              Int    "50"                       [1 ..]                         restart obeyed  "Partitions of __consumer_offsets when it is created.";

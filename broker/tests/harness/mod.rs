@@ -16,15 +16,17 @@ use std::time::{Duration, Instant};
 /// How long a broker may take to answer, far above what it takes: a busy machine must not fail a test.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// A broker: our own process with temporary data, or one that runs already.
-pub struct Broker {
-    port: u16,
-    external: Option<String>,
-    own: Option<Own>,
+/// A broker for a client: a process of our own with temporary data, or one that runs already.
+pub enum Broker {
+    /// Ours.
+    Own(Own),
+    /// `host:port` of a broker that is not ours to kill.
+    External(String),
 }
 
-struct Own {
-    child: Child,
+/// A broker process, the directory it lives in, and how to start it again.
+pub struct Own {
+    process: Process,
     dir: tempfile::TempDir,
     sets: Vec<String>,
 }
@@ -38,98 +40,121 @@ impl Broker {
     /// The same with further settings, as `key=value`.
     pub fn start_with(sets: &[&str]) -> Broker {
         if let Ok(bootstrap) = std::env::var("MILLSTREAM_TEST_BOOTSTRAP") {
-            return Broker {
-                port: 0,
-                external: Some(bootstrap),
-                own: None,
-            };
+            return Broker::External(bootstrap);
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let port = free_port();
-        let child = spawn(port, dir.path(), &sets);
-        let mut broker = Broker {
-            port,
-            external: None,
-            own: Some(Own { child, dir, sets }),
-        };
-        broker.wait_until_ready();
-        broker
+        let process = Process::start(broker_command(port, dir.path(), &sets), dir.path(), port);
+        Broker::Own(Own { process, dir, sets })
     }
 
     /// `host:port` for clients.
     pub fn bootstrap(&self) -> String {
-        self.external
-            .clone()
-            .unwrap_or_else(|| format!("127.0.0.1:{}", self.port))
+        match self {
+            Broker::Own(own) => format!("127.0.0.1:{}", own.process.port),
+            Broker::External(bootstrap) => bootstrap.clone(),
+        }
     }
 
-    /// False for a broker that runs already: it is not ours to kill.
-    pub fn is_own(&self) -> bool {
-        self.own.is_some()
+    /// Ours, unless it runs already.
+    pub fn own(&mut self) -> Option<&mut Own> {
+        match self {
+            Broker::Own(own) => Some(own),
+            Broker::External(_) => None,
+        }
     }
 
+    /// The end of what the broker wrote, for messages.
+    pub fn log(&self) -> String {
+        match self {
+            Broker::Own(own) => own.process.log(),
+            Broker::External(_) => String::new(),
+        }
+    }
+}
+
+impl Own {
     /// kill -9, then a start on the same port and data.
     pub fn kill_and_restart(&mut self) {
-        let port = self.port;
-        let own = self
-            .own
-            .as_mut()
-            .expect("only a broker of our own is killed");
-        own.child.kill().expect("the process is ours");
-        own.child.wait().expect("a killed process ends");
-        own.child = spawn(port, own.dir.path(), &own.sets);
-        self.wait_until_ready();
+        let port = self.process.port;
+        self.process.kill();
+        let command = broker_command(port, self.dir.path(), &self.sets);
+        self.process = Process::start(command, self.dir.path(), port);
     }
 
     /// SIGTERM; the exit code. The data directory stays until the value is dropped.
     pub fn stop(&mut self) -> Option<i32> {
-        let own = self
-            .own
-            .as_mut()
-            .expect("only a broker of our own is stopped");
-        let pid = own.child.id().to_string();
+        self.process.stop()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+/// A child that listens on a port and writes into a log; it does not outlive this value.
+pub struct Process {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` in `dir` and waits until `port` answers.
+    pub fn start(mut command: Command, dir: &Path, port: u16) -> Process {
+        let log = dir.join("log");
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("the log can be written");
+        let copy = file.try_clone().expect("a descriptor can be copied");
+        let spawned = command
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(copy)
+            .stderr(file)
+            .spawn();
+        let mut process = Process {
+            child: spawned.expect("the binary was built by cargo"),
+            port,
+            log,
+        };
+        process.wait_until_ready();
+        process
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
         let sent = Command::new("kill")
             .args(["-TERM", &pid])
             .status()
             .expect("kill can be run");
         assert!(sent.success(), "the process {pid} is gone:\n{}", self.log());
-        let own = self.own.as_mut().expect("looked at above");
-        own.child.wait().expect("the process is ours").code()
+        self.child.wait().expect("the process is ours").code()
     }
 
-    /// The data directory.
-    pub fn data(&self) -> PathBuf {
-        self.own
-            .as_ref()
-            .expect("only a broker of our own has data here")
-            .dir
-            .path()
-            .join("data")
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("a killed process ends");
     }
 
-    /// The end of what the broker wrote, for messages.
+    /// The end of what it wrote.
     pub fn log(&self) -> String {
-        let Some(own) = &self.own else {
-            return String::new();
-        };
-        let text = std::fs::read_to_string(own.dir.path().join("log")).unwrap_or_default();
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     fn wait_until_ready(&mut self) {
         let end = Instant::now() + READY_MAX;
-        loop {
-            let own = self
-                .own
-                .as_mut()
-                .expect("only a broker of our own is waited for");
-            if let Some(status) = own.child.try_wait().expect("the process is ours") {
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if let Some(status) = self.child.try_wait().expect("the process is ours") {
                 panic!("the broker ended with {status}:\n{}", self.log());
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
             }
             assert!(
                 Instant::now() < end,
@@ -142,51 +167,45 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
+impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the broker's last words:\n{}", self.log());
         }
-        if let Some(own) = &mut self.own {
-            // Already ended, perhaps: then there is nothing to kill, and wait gives what it gave before.
-            let _ = own.child.kill();
-            let _ = own.child.wait();
-        }
+        // Ended already, perhaps: then there is nothing to kill, and wait says what it said before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// A port that nobody listens on at this moment.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the kernel has a free port");
     listener.local_addr().expect("it is bound").port()
 }
 
-fn spawn(port: u16, dir: &Path, sets: &[String]) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(dir.join("log"))
-        .expect("the log can be written");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+/// Takes away what whoever runs the tests has set for a broker of theirs.
+pub fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KAFKA_") {
+        if name.to_string_lossy().starts_with("KAFKA_") || name == "CLUSTER_ID" {
             command.env_remove(name);
         }
     }
-    command
-        .args(["--set", &format!("listeners=PLAINTEXT://127.0.0.1:{port}")])
-        .args(["--set", &format!("log.dirs={}", dir.join("data").display())])
+}
+
+fn broker_command(port: u16, dir: &Path, sets: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    clean_environment(&mut command);
+    let common = [
+        format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("log.dirs={}", dir.join("data").display()),
         // Many brokers run beside each other here; small journals and few offsets partitions start faster.
-        .args(["--set", "journal.file.bytes=4194304"])
-        .args(["--set", "offsets.topic.num.partitions=4"])
-        .args(["--set", "group.initial.rebalance.delay.ms=0"]);
-    for set in sets {
+        "journal.file.bytes=4194304".to_owned(),
+        "offsets.topic.num.partitions=4".to_owned(),
+        "group.initial.rebalance.delay.ms=0".to_owned(),
+    ];
+    for set in common.iter().chain(sets) {
         command.args(["--set", set]);
     }
     command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the descriptor can be copied"))
-        .stderr(log)
-        .spawn()
-        .expect("the binary was built by cargo")
 }

@@ -229,6 +229,23 @@ fn both_doors_give_the_same_bytes_and_nothing_beyond_the_end() {
 }
 
 #[test]
+fn a_file_that_ends_inside_a_block_is_read_directly_too() {
+    let (dir, segments) = partition("plain-0", &[0], 17);
+    let path = dir.path().join(file_name(0, FileKind::Log));
+    let bytes = std::fs::read(&path).unwrap();
+    let end = segments[0].bytes;
+    assert!(!end.is_multiple_of(BLOCK as u64));
+    block_on(async move |ring: Ring| {
+        let files = Files::new(&ring, 4);
+        let file = files.get(&path, Access::Direct).await.unwrap();
+        let read = read_range(&file, Access::Direct, 61, 1 << 20, end).await;
+        assert_eq!(&read.unwrap()[..], &bytes[61..]);
+        let found = scan_to_offset(&file, Access::Direct, 0, end, 16).await;
+        assert_eq!(found.unwrap().unwrap().1.base_offset, 16);
+    });
+}
+
+#[test]
 fn batches_longer_than_the_window_are_hopped_over() {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("log");

@@ -79,17 +79,18 @@ impl CoreDir {
 
     /// The partition's directory, durable under its name.
     pub(crate) async fn materialize(&self, log: &Rc<Log>) -> io::Result<()> {
-        if log.state.borrow().materialized {
-            return Ok(());
-        }
         loop {
             let seen = self.committed.count();
-            if !self.deleting.borrow().contains(&log.name) {
+            if log.state.borrow().materialized {
+                return Ok(());
+            }
+            let busy = log.state.borrow().creating || self.deleting.borrow().contains(&log.name);
+            if !busy || log.deleted.get() {
                 break;
             }
             self.committed.changed_since(seen).await;
         }
-        if log.deleted.get() {
+        if log.deleted.get() || self.is_offline() {
             return Err(io::ErrorKind::NotFound.into());
         }
         log.state.borrow_mut().creating = true;

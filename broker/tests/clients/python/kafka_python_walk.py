@@ -126,7 +126,7 @@ def administer():
             continue
         raise AssertionError(f"no {error}")
     client.create_partitions({topic: NewPartitions(3)})
-    assert len(client.describe_topics([topic])[0]["partitions"]) == 3
+    until("three partitions", lambda: len(client.describe_topics([topic])[0]["partitions"]) == 3)
     described = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     # A list of answers, or one: it has changed between releases.
     answers = described if isinstance(described, list) else [described]

@@ -1,0 +1,216 @@
+//! Crashes around recovery itself, torn journals, other numbers of cores, directories of Kafka's.
+
+mod harness;
+
+use std::path::{Path, PathBuf};
+
+use harness::*;
+use millstream_ring::{Ring, block_on};
+use millstream_storage::{OpenError, Stopped, Store, open};
+use rand::Rng;
+
+/// Leaves a directory as a crash does: `logs` logs, everything acknowledged.
+fn crashed(path: &Path, seed: u64, logs: i32, batches: usize) -> Vec<ModelLog> {
+    let path = path.to_owned();
+    block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let mut model = vec![ModelLog::default(); logs as usize];
+        for n in 0..logs {
+            store.create_log(TOPIC, log_id(n), 0, 0, config()).await.expect("creates");
+        }
+        for n in 0..batches {
+            let which = rng.random_range(0..logs);
+            let log = store.log(&log_id(which)).expect("created");
+            let bytes = if n % 9 == 0 { 150_000 } else { 3_000 };
+            let batch = batch(&mut rng, bytes, n as i64);
+            store.admit(batch.len()).await;
+            let (appended, stored) = append(&log, &batch, 0);
+            model[which as usize].batches.push(stored);
+            store.wait(appended.ticket).await.expect("flushed");
+        }
+        model.iter_mut().for_each(|m| m.acked = m.end());
+        model
+    })
+}
+
+async fn verify_all(store: &Store, model: &[ModelLog]) {
+    for (n, expected) in model.iter().enumerate() {
+        let log = store.log(&log_id(n as i32)).expect("there");
+        assert_eq!(log.flushed_end_offset(), expected.end());
+        verify(&log, expected, 30_000).await;
+    }
+}
+
+#[test]
+fn a_recovery_that_is_interrupted_is_repeated() {
+    let dir = temp();
+    let model = crashed(dir.path(), seed("interrupted"), 4, 120);
+    for stage in [0, 1, 2, 1, 0, 3, 3] {
+        let (path, model) = (dir.path().to_owned(), model.clone());
+        block_on(move |ring| async move {
+            let opened = open(&ring, options(&path)).await.expect("opens");
+            if stage == 0 {
+                return;
+            }
+            let (seeds, finish) = opened.divide(1, |_| Some(0));
+            let mut stores = Vec::new();
+            for seed in seeds {
+                stores.push(Store::start(&ring, seed).await.expect("starts"));
+            }
+            if stage >= 2 {
+                finish.run(&ring).await.expect("finishes");
+            }
+            if stage == 3 {
+                verify_all(&stores[0], &model).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn the_number_of_cores_may_change_at_each_start() {
+    let dir = temp();
+    let seed = seed("cores");
+    let mut model = crashed(dir.path(), seed, 6, 60);
+    for (round, cores) in [3, 1, 4, 2].into_iter().enumerate() {
+        let path = dir.path().to_owned();
+        let taken = model;
+        model = block_on(move |ring| async move { with_cores(&ring, path, seed, taken, cores, round % 2 == 1).await });
+    }
+}
+
+/// All stores on one thread: they share nothing that would notice.
+async fn with_cores(ring: &Ring, path: PathBuf, seed: u64, mut model: Vec<ModelLog>, cores: usize, clean: bool) -> Vec<ModelLog> {
+    let mut rng = rng(seed + cores as u64);
+    let opened = open(ring, options(&path)).await.expect("opens");
+    assert_eq!(opened.logs().count(), model.len());
+    let (seeds, finish) = opened.divide(cores, |log| Some(log.id.partition as usize % cores));
+    let mut stores = Vec::new();
+    for seed in seeds {
+        stores.push(Store::start(ring, seed).await.expect("starts"));
+    }
+    finish.run(ring).await.expect("finishes");
+    for (n, expected) in model.iter_mut().enumerate() {
+        let store = &stores[n % cores];
+        let log = store.log(&log_id(n as i32)).expect("on its core");
+        verify(&log, expected, 30_000).await;
+        let mut last = None;
+        for t in 0..5 {
+            let (appended, stored) = append(&log, &batch(&mut rng, 2_000, t), 1);
+            expected.batches.push(stored);
+            last = Some(appended.ticket);
+        }
+        store.wait(last.expect("appended")).await.expect("flushed");
+    }
+    if clean {
+        let mut stopped = Vec::new();
+        for store in &stores {
+            stopped.push(store.stop().await.expect("stops"));
+        }
+        Stopped::finish(stopped, ring).await.expect("marks clean");
+    }
+    model
+}
+
+#[test]
+fn a_journal_cut_anywhere_opens_or_says_what_is_missing() {
+    let dir = temp();
+    let seed = seed("cut");
+    let model = crashed(dir.path(), seed, 3, 40);
+    let name = std::fs::read_dir(dir.path())
+        .expect("lists")
+        .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
+        .find(|n| n.starts_with(".millstream-journal-") && n.ends_with("-0-0"))
+        .expect("a journal");
+    let mut rng = rng(seed);
+    for _ in 0..12 {
+        let copy = temp();
+        copy_dir(dir.path(), copy.path());
+        let journal = copy.path().join(&name);
+        let mut bytes = std::fs::read(&journal).expect("reads");
+        let at = rng.random_range(0..400) * 512;
+        if rng.random_bool(0.5) {
+            bytes[at..].fill(0);
+        } else {
+            bytes[at] ^= 0x10;
+        }
+        std::fs::write(&journal, &bytes).expect("writes");
+        let (path, model) = (copy.path().to_owned(), model.clone());
+        block_on(move |ring| async move {
+            let opened = match open(&ring, options(&path)).await {
+                Ok(opened) => opened,
+                Err(OpenError::Damaged { .. }) => return,
+                Err(other) => panic!("cut at {at}: {other}"),
+            };
+            let (mut seeds, _) = opened.divide(1, |_| Some(0));
+            let store = Store::start(&ring, seeds.remove(0)).await.expect("starts");
+            for log in store.logs() {
+                let expected = &model[log.id().partition as usize];
+                let end = log.flushed_end_offset();
+                let batches = expected.batches.iter().filter(|b| b.next <= end).cloned().collect();
+                verify(&log, &ModelLog { batches, ..*expected }, 30_000).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_directory_without_our_table_is_adopted() {
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let seed = seed("adopted");
+    let model = crashed(dir.path(), seed, 3, 50);
+    let first = path.clone();
+    block_on(move |ring| async move {
+        let store = start(&ring, options(&first)).await;
+        stop(&ring, &store).await;
+    });
+    // As Kafka leaves it: its own clean mark, nothing of ours.
+    std::fs::write(path.join(".kafka_cleanshutdown"), r#"{"version":0,"brokerEpoch":12}"#).expect("writes");
+    for entry in std::fs::read_dir(&path).expect("lists") {
+        let entry = entry.expect("lists");
+        if entry.file_name().to_string_lossy().starts_with(".millstream") {
+            std::fs::remove_file(entry.path()).expect("removes");
+        }
+    }
+    block_on(move |ring| async move {
+        let opened = open(&ring, options(&path)).await.expect("opens");
+        assert!(opened.identity().adopted);
+        assert!(opened.logs().all(|log| log.adopted && log.topic == TOPIC));
+        let (mut seeds, finish) = opened.divide(1, |_| Some(0));
+        let store = Store::start(&ring, seeds.remove(0)).await.expect("starts");
+        finish.run(&ring).await.expect("finishes");
+        verify_all(&store, &model).await;
+        let log = store.log(&log_id(1)).expect("there");
+        let (appended, _) = append(&log, &batch(&mut rng(seed), 1000, 1), 1);
+        assert_eq!(appended.base_offset, model[1].end());
+        store.wait(appended.ticket).await.expect("flushed");
+    });
+}
+
+#[test]
+fn a_log_that_nobody_knows_becomes_stray_and_keeps_its_files() {
+    let dir = temp();
+    crashed(dir.path(), seed("stray"), 2, 60);
+    let path = dir.path().to_owned();
+    let settled = path.clone();
+    block_on(move |ring| async move {
+        let store = start(&ring, options(&settled)).await;
+        stop(&ring, &store).await;
+    });
+    let again = path.clone();
+    block_on(move |ring| async move {
+        let opened = open(&ring, options(&again)).await.expect("opens");
+        let (mut seeds, finish) = opened.divide(1, |log| (log.id.partition == 0).then_some(0));
+        let store = Store::start(&ring, seeds.remove(0)).await.expect("starts");
+        finish.run(&ring).await.expect("finishes");
+        assert!(store.log(&log_id(1)).is_none());
+        stop(&ring, &store).await;
+    });
+    let names: Vec<String> = std::fs::read_dir(&path)
+        .expect("lists")
+        .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
+        .collect();
+    assert!(names.iter().any(|n| n.starts_with("model-topic-1.") && n.ends_with("-stray")), "{names:?}");
+}
