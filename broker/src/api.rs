@@ -144,10 +144,16 @@ pub(crate) async fn dispatch(
     let place = connection.replies.reserve();
     let reply = match api.serves(header.api_version) {
         // Boxed: the futures of the many handlers would otherwise sit in every idle connection.
-        true => Box::pin(handle(&context, body)).await?,
-        false => api_versions::unsupported(&context),
+        true => Box::pin(handle(&context, body)).await,
+        false => Ok(api_versions::unsupported(&context)),
     };
-    connection.replies.fill(place, reply);
+    match reply {
+        Ok(reply) => connection.replies.fill(place, reply),
+        Err(bad) => {
+            connection.replies.withdraw(place);
+            return Err(bad);
+        }
+    }
     Ok(Outcome::Answered)
 }
 

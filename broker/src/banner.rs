@@ -1,9 +1,22 @@
 //! What a start says.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
+
 use crate::config::Config;
 
 /// Version, listeners, data, cores, durability, and one line to try.
 pub(crate) fn print(config: &Config, cores: &[usize]) {
+    say(&text(config, cores));
+}
+
+/// Writes to stdout. Whoever started the broker may have closed it: that is no reason to end.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn text(config: &Config, cores: &[usize]) -> String {
     let listeners: Vec<String> = config
         .listeners
         .iter()
@@ -18,13 +31,21 @@ pub(crate) fn print(config: &Config, cores: &[usize]) {
         true => "an acknowledged record is flushed to the device",
         false => "WEAKER THAN FLUSHED: log.flush.interval.messages is above 1",
     };
-    println!("millstream {} is ready", env!("CARGO_PKG_VERSION"));
-    println!("  listeners   {}", listeners.join("  "));
-    println!("  data        {}", directories.join(", "));
-    println!("  cores       {}", cores.join(","));
-    println!("  durability  {durability}");
+    let mut text = format!("millstream {} is ready\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<11} {value}");
+    };
+    line("listeners", &listeners.join("  "));
+    if !config.controller_listeners.is_empty() {
+        line("not opened", &format!("{}: one node needs no controller listener", config.controller_listeners.join(", ")));
+    }
+    line("data", &directories.join(", "));
+    line("cores", &cores.join(","));
+    line("durability", durability);
     if let Some(first) = config.listeners.first() {
         let (host, port) = (&first.advertised_host, first.advertised_port);
-        println!("  try         kafka-topics.sh --bootstrap-server {host}:{port} --create --topic hello");
+        line("try", &format!("kafka-topics.sh --bootstrap-server {host}:{port} --create --topic hello"));
     }
+    text
 }

@@ -23,6 +23,20 @@ pub enum BootError {
     /// The controller refused something at start.
     #[error("the metadata cannot be brought up to date: {0}")]
     Refused(#[from] Refusal),
+    /// Logs are there, but not what they belong to.
+    #[error("data directory {path} has logs of ours, but no data directory has the metadata; name all of log.dirs")]
+    LostMetadata {
+        /// Where the logs are.
+        path: PathBuf,
+    },
+    /// The directories of two brokers, or one and a copy of it.
+    #[error("data directories {one} and {other} both have metadata; take one of them out of log.dirs")]
+    TwiceMetadata {
+        /// The one.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
     /// `recover` was pointed at something else.
     #[error("{path}: {what}; name a data directory, one of log.dirs")]
     NoDataDirectory {
@@ -49,9 +63,16 @@ pub(crate) struct Boot {
 /// Opens data directories and metadata. The first thing that is written is the claim on the directories, when nothing
 /// can be refused any more.
 pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<Boot, StartError> {
-    let metadata_directory = &config.log_dirs[0];
+    let options = storage_options(config, cores);
+    // A predecessor that is still stopping writes metadata until its lock is gone.
+    let locked = millstream_storage::lock(ring, &options).await?;
+    let metadata_directory = metadata_directory(config)?;
     let (state, found) = MetadataLog::read(ring, metadata_directory).await?;
-    let opened = millstream_storage::open(ring, storage_options(config, &state, cores)).await?;
+    let options = StorageOptions { cluster_id: cluster_id(config, &state), ..options };
+    let opened = millstream_storage::open_locked(ring, locked, options).await?;
+    if state.position() == Position::BEFORE_ALL {
+        refuse_lost_metadata(config, &opened)?;
+    }
     let identity = opened.identity();
     let directories: Vec<Uuid> = identity.directory_ids.iter().map(|id| Uuid(*id)).collect();
     let (cluster_id, clean) = (identity.cluster_id.clone(), identity.clean);
@@ -96,20 +117,40 @@ impl Boot {
     }
 }
 
-fn storage_options(config: &Config, state: &State, cores: usize) -> StorageOptions {
-    let image = state.image();
-    let cluster_id = match (image.cluster_id(), &config.cluster_id) {
+/// The directory with the metadata: the first, unless another has it because they were named in another order.
+fn metadata_directory(config: &Config) -> Result<&PathBuf, BootError> {
+    let mut with = config.log_dirs.iter().filter(|directory| MetadataLog::is_in(directory));
+    match (with.next(), with.next()) {
+        (Some(one), Some(other)) => Err(BootError::TwiceMetadata { one: one.clone(), other: other.clone() }),
+        (one, None) | (one @ None, _) => Ok(one.unwrap_or(&config.log_dirs[0])),
+    }
+}
+
+/// Without metadata every log of ours would count as stray.
+fn refuse_lost_metadata(config: &Config, opened: &Opened) -> Result<(), BootError> {
+    let ours = opened.logs().filter(|log| !log.adopted);
+    match ours.map(|log| config.log_dirs[log.dir].clone()).next() {
+        Some(path) => Err(BootError::LostMetadata { path }),
+        None => Ok(()),
+    }
+}
+
+fn cluster_id(config: &Config, state: &State) -> String {
+    match (state.image().cluster_id(), &config.cluster_id) {
         ("", Some(configured)) => configured.clone(),
         ("", None) => Uuid(*uuid::Uuid::new_v4().as_bytes()).to_string(),
         (known, _) => known.to_owned(),
-    };
+    }
+}
+
+fn storage_options(config: &Config, cores: usize) -> StorageOptions {
     StorageOptions {
         node_id: config.node_id,
-        cluster_id,
         cores,
         journal_file_bytes: config.broker.journal_file_bytes,
         journal_files: config.broker.journal_files,
         tail_bytes: tail_bytes(config, cores),
+        descriptors_max: config.broker.log_files_open_max,
         lock_wait: Duration::from_millis(config.broker.log_dir_lock_wait_ms),
         ..StorageOptions::new(config.log_dirs.clone())
     }
@@ -188,7 +229,7 @@ pub(crate) async fn recover(ring: &Ring, directory: PathBuf) -> Result<(), RunEr
         stopped.push(store.stop().await.map_err(|error| RunError::Stop(error.to_string()))?);
     }
     Stopped::finish(stopped, ring).await.map_err(|error| RunError::Stop(error.to_string()))?;
-    println!("{}: {logs} logs, stopped cleanly", directory.display());
+    crate::banner::say(&format!("{}: {logs} logs, stopped cleanly\n", directory.display()));
     Ok(())
 }
 

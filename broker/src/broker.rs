@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
 use millstream_protocol::uuid::Uuid;
@@ -26,9 +26,14 @@ use crate::limits::{self, TooFewFiles};
 use crate::net::connections::Connections;
 use crate::net::listener;
 use crate::net::warnings::Warnings;
+use crate::partition::waiters::WaitsFromAfar;
+use crate::retention;
 use crate::shard::Shard;
 use crate::topics::Topics;
 
+/// How long a start waits for the port of a predecessor that is dying, and how often it looks.
+const PORT_WAIT: Duration = Duration::from_secs(3);
+const PORT_RETRY: Duration = Duration::from_millis(10);
 /// What ends a broker cleanly.
 const STOP_SIGNALS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
 /// How long a stop waits for connections to get the replies that are under way.
@@ -112,7 +117,7 @@ fn with_addresses(mut config: Config) -> Result<Config, StartError> {
             if let Some(port) = chosen.filter(|_| address.port() == 0) {
                 address.set_port(port);
             }
-            *address = millstream_ring::check_free(*address).map_err(|error| StartError::Listen(*address, error))?;
+            *address = free_address(*address).map_err(|error| StartError::Listen(*address, error))?;
             chosen = Some(address.port());
         }
         if let Some(port) = chosen.filter(|_| listener.advertised_port == 0) {
@@ -120,6 +125,20 @@ fn with_addresses(mut config: Config) -> Result<Config, StartError> {
         }
     }
     Ok(config)
+}
+
+/// The sockets of a process that was killed live on until its rings are gone, which takes a moment: an address that is in
+/// use is asked for again until [`PORT_WAIT`] has passed.
+fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
+    let started = Instant::now();
+    loop {
+        match millstream_ring::check_free(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PORT_WAIT => {
+                std::thread::sleep(PORT_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn core_options(config: &Config, cpu: usize, index: usize) -> CoreOptions {
@@ -221,6 +240,7 @@ async fn open_shard(
         topics: Topics::default(),
         groups: Groups::default(),
         fetch_sessions: RefCell::new(fetch_sessions(config, index, cores)),
+        waits_from_afar: WaitsFromAfar::default(),
         connections: Connections::default(),
         warnings: Warnings::new(ring.clone()),
         controller: RefCell::default(),
@@ -233,6 +253,7 @@ async fn open_shard(
             shard.committed();
         }
     }));
+    ring.spawn_background(retention::run(shard.clone()));
     Ok(shard)
 }
 

@@ -1,8 +1,9 @@
 //! Work handed from one core to another.
 //!
 //! A core never touches what another owns; it sends a closure that runs there. Closures sent from one core to another run
-//! in the order they were sent, and each runs up to its first await before the next one starts: that is what keeps two
-//! produced batches for the same partition in order. The result travels back the same way.
+//! in the order they were sent, each to its end; the future a closure returns is only begun then, beside those of others.
+//! What has to happen in order, like taking the next place in a partition, is therefore done in the closure, not in its
+//! future. The result travels back the same way.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -21,6 +22,9 @@ pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// Jobs in flight between any two cores; past that the sender waits.
 pub(crate) const MAILBOX_JOBS_MAX: usize = 1024;
+
+/// Jobs done before other tasks get their turn, however many wait.
+const JOBS_IN_A_ROW: u32 = 64;
 
 /// One core's end of the mesh, and the calls it waits for.
 pub(crate) struct Calls {
@@ -43,9 +47,14 @@ impl Calls {
 
     /// Runs what other cores send, in order, until the process ends.
     pub(crate) async fn serve(shard: Rc<Shard>) {
+        let mut in_a_row = 0;
         loop {
             let (_from, job) = shard.calls.mailbox.recv().await;
             job(&shard);
+            in_a_row += 1;
+            if in_a_row % JOBS_IN_A_ROW == 0 {
+                shard.ring.yield_now().await;
+            }
         }
     }
 
@@ -65,7 +74,7 @@ impl Calls {
 
 impl Shard {
     /// Sends `work` to `core`. When this returns, the work is queued there in order; awaiting the returned [`Called`]
-    /// gives its result. On the own core the synchronous part of `work` has already run.
+    /// gives its result. On the own core `work` itself has run, and its future runs as the returned one is awaited.
     pub(crate) async fn call<R, F, Fut>(self: &Rc<Self>, core: usize, work: F) -> Called<R>
     where
         R: Send + 'static,
@@ -88,6 +97,14 @@ impl Shard {
         });
         self.calls.mailbox.send(core, job).await;
         Called::Remote(RemoteCall { waiting: self.calls.waiting.clone(), key, done: false, result: std::marker::PhantomData })
+    }
+
+    /// Has `work` done on `core`, after all that was sent there before. Nothing comes back.
+    pub(crate) async fn tell(self: &Rc<Self>, core: usize, work: impl FnOnce(&Rc<Shard>) + Send + 'static) {
+        if core == self.index {
+            return work(self);
+        }
+        self.calls.mailbox.send(core, Box::new(work)).await;
     }
 
     /// [`Shard::call`] and its result in one.

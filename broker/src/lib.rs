@@ -33,6 +33,7 @@ pub mod knobs;
 mod limits;
 mod net;
 mod partition;
+mod retention;
 mod security;
 mod shard;
 mod topics;

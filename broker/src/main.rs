@@ -1,7 +1,7 @@
 //! The `millstream` command.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     log_to_stderr();
     match &arguments.command {
         Some(Command::Knobs) => {
-            print!("{}", knobs::reference::markdown());
+            // Into `head`, say: whoever reads may have read enough.
+            let _closed = std::io::stdout().write_all(knobs::reference::markdown().as_bytes());
             ExitCode::SUCCESS
         }
         Some(Command::Recover { dir }) => end(broker::recover(dir)),
@@ -32,7 +33,7 @@ fn serve(arguments: &Arguments) -> ExitCode {
     let config = match arguments.config() {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("millstream: {error}");
+            complain(&error);
             return ExitCode::from(REFUSED);
         }
     };
@@ -44,11 +45,16 @@ fn serve(arguments: &Arguments) -> ExitCode {
 
 fn end(outcome: Result<(), RunError>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    eprintln!("millstream: {error}");
+    complain(&error);
     ExitCode::from(match error {
         RunError::Start(_) => REFUSED,
         RunError::Stop(_) => UNCLEAN,
     })
+}
+
+/// One line on stderr, if that is still open.
+fn complain(error: &dyn std::fmt::Display) {
+    let _closed = writeln!(std::io::stderr(), "millstream: {error}");
 }
 
 /// `MILLSTREAM_LOG` chooses what is logged, in the syntax of tracing's `EnvFilter`; `info` without it.
@@ -59,5 +65,7 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // It would panic where stderr is a pipe that nobody reads any more.
+        .log_internal_errors(false)
         .init();
 }

@@ -3,5 +3,6 @@
 pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod listener;
+pub(crate) mod quotas;
 pub(crate) mod replies;
 pub(crate) mod warnings;

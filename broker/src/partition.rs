@@ -25,9 +25,9 @@ pub(crate) struct Partition {
     pub(crate) config: RefCell<Rc<PartitionConfig>>,
     pub(crate) waiters: Waiters,
     producers: Rc<RefCell<ProducerStates>>,
-    /// Producer state is read from snapshot and log when the first producer with an id comes; those who come meanwhile
-    /// go on in the order they came.
-    loading: Turns,
+    /// Held by a batch that cannot be appended at once; those that come meanwhile go on in the order they came.
+    pub(crate) appends: Turns,
+    /// Producer state is read from snapshot and log when the first producer with an id comes.
     loaded: Cell<bool>,
     /// Of the newest append: what a retried batch has to wait for.
     last_ticket: Cell<Option<Ticket>>,
@@ -45,7 +45,7 @@ impl Partition {
             config: RefCell::new(config),
             waiters: Waiters::default(),
             producers: Rc::default(),
-            loading: Turns::default(),
+            appends: Turns::default(),
             loaded: Cell::new(false),
             last_ticket: Cell::new(None),
             deleted: Cell::new(false),
@@ -70,12 +70,13 @@ impl Partition {
         self.waiters.wake();
     }
 
-    /// Makes producer state available; returns at once when it is. First come, first served.
+    /// Whether batches with a producer id can be checked.
+    pub(crate) fn has_producers(&self) -> bool {
+        self.loaded.get()
+    }
+
+    /// Makes producer state available; returns at once when it is. The caller has the turn of [`Partition::appends`].
     pub(crate) async fn load_producers(&self, now: i64) -> Result<(), ReadError> {
-        if self.loaded.get() {
-            return Ok(());
-        }
-        let _turn = self.loading.take().await;
         if self.loaded.get() {
             return Ok(());
         }
@@ -85,6 +86,13 @@ impl Partition {
         self.log.set_snapshot_source(Box::new(move || producers.upgrade().map_or_else(Vec::new, |producers| snapshot(&producers.borrow()))));
         self.loaded.set(true);
         Ok(())
+    }
+}
+
+impl Partition {
+    /// Forgets producers that have not written for `expiration_ms`; returns how many.
+    pub(crate) fn expire_producers(&self, now: i64, expiration_ms: i64) -> usize {
+        self.producers.borrow_mut().expire(now, expiration_ms)
     }
 }
 

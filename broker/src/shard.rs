@@ -16,8 +16,10 @@ use crate::controller::Controller;
 use crate::coordinator::Groups;
 use crate::knobs::layers::{Layers, Overrides};
 use crate::net::connections::Connections;
+use crate::net::quotas::ConnectionQuotas;
 use crate::net::replies::Replies;
 use crate::net::warnings::Warnings;
+use crate::partition::waiters::WaitsFromAfar;
 use crate::topics::Topics;
 
 /// The core that also runs the controller.
@@ -41,8 +43,12 @@ pub(crate) struct Shard {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) fetch_sessions: RefCell<FetchSessions>,
+    pub(crate) waits_from_afar: WaitsFromAfar,
     pub(crate) connections: Connections,
-    pub(crate) warnings: Warnings,
+    /// The process's.
+    pub(crate) quotas: ConnectionQuotas,
+    /// The process's.
+    pub(crate) warnings: Arc<Warnings>,
     /// On [`CONTROLLER`] only.
     pub(crate) controller: RefCell<Option<Rc<Controller>>>,
     /// Connections whose next reply waits for a flush.

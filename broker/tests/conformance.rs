@@ -43,8 +43,15 @@ fn every_version_of_every_api_answers_as_kafka_does() {
     groups::cases(&mut sides);
     configs::cases(&mut sides);
     topics::deletions(&mut sides);
-    assert_eq!(sides.never_asked(), Vec::<String>::new(), "every served version is asked");
-    let record = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/kafka-4.3.1.txt"));
+    assert_eq!(
+        sides.never_asked(),
+        Vec::<String>::new(),
+        "every served version is asked"
+    );
+    let record = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/conformance/kafka-4.3.1.txt"
+    ));
     if sides.peer.is_some() && std::env::var("MILLSTREAM_RECORD").is_ok() {
         sides.write_record(record, DELIBERATE);
     }

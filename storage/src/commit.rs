@@ -81,7 +81,15 @@ pub(crate) struct Commit {
 
 impl Unit {
     fn new(number: u64) -> Unit {
-        Unit { number, touches: Vec::new(), control: Vec::new(), control_items: 0, noted: Vec::new(), drops: Vec::new(), bytes: 0 }
+        Unit {
+            number,
+            touches: Vec::new(),
+            control: Vec::new(),
+            control_items: 0,
+            noted: Vec::new(),
+            drops: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -91,17 +99,19 @@ impl Unit {
 
 impl Commit {
     pub fn new() -> Commit {
-        Commit { open: Unit::new(1), closed: VecDeque::new(), flying: VecDeque::new(), writes: 0, flushing: false, durable: 0 }
+        Commit {
+            open: Unit::new(1),
+            closed: VecDeque::new(),
+            flying: VecDeque::new(),
+            writes: 0,
+            flushing: false,
+            durable: 0,
+        }
     }
 
     /// Every unit up to this one is on the device.
     pub fn durable(&self) -> u64 {
         self.durable
-    }
-
-    /// The unit that an append made now joins.
-    pub fn open_number(&self) -> u64 {
-        self.open.number
     }
 
     /// Nothing waits and nothing is on its way.
@@ -113,7 +123,8 @@ impl Commit {
     pub fn room_for(&mut self, bytes: usize) -> &mut Unit {
         if self.open.bytes > 0 && self.open.bytes + bytes > UNIT_BYTES_MAX {
             let next = Unit::new(self.open.number + 1);
-            self.closed.push_back(std::mem::replace(&mut self.open, next));
+            self.closed
+                .push_back(std::mem::replace(&mut self.open, next));
         }
         self.open.bytes += bytes;
         &mut self.open
@@ -140,7 +151,13 @@ impl Commit {
 
 impl CoreDir {
     /// Books `[from, end of the tail)` of a log for the next entry.
-    pub(crate) fn touch(&self, log: &Log, state: &mut LogState, from: u64, end_offset: i64) -> Ticket {
+    pub(crate) fn touch(
+        &self,
+        log: &Log,
+        state: &mut LogState,
+        from: u64,
+        end_offset: i64,
+    ) -> Ticket {
         let to = state.tail.end();
         let bytes = (to - from) as usize;
         let mut commit = self.commit.borrow_mut();
@@ -148,7 +165,11 @@ impl CoreDir {
         let number = unit.number;
         let segment = state.active().info.base_offset;
         let (in_unit, index) = state.touch;
-        match unit.touches.get_mut(index).filter(|t| in_unit == number && t.segment == segment) {
+        match unit
+            .touches
+            .get_mut(index)
+            .filter(|t| in_unit == number && t.segment == segment)
+        {
             Some(touch) => {
                 assert_eq!(touch.range.end, from, "a log's appends follow each other");
                 touch.range.end = to;
@@ -156,19 +177,36 @@ impl CoreDir {
                 touch.batches += 1;
             }
             None => {
-                let log = log.me.upgrade().expect("a log that is appended to is alive");
+                let log = log
+                    .me
+                    .upgrade()
+                    .expect("a log that is appended to is alive");
                 state.touch = (number, unit.touches.len());
-                unit.touches.push(Touch { log, segment, range: from..to, end_offset, batches: 1 });
+                unit.touches.push(Touch {
+                    log,
+                    segment,
+                    range: from..to,
+                    end_offset,
+                    batches: 1,
+                });
             }
         }
         drop(commit);
         self.budget.pin(bytes);
         self.work.notify();
-        Ticket { dir: self.index as u32, unit: number }
+        Ticket {
+            dir: self.index as u32,
+            unit: number,
+        }
     }
 
     /// Puts an encoded control item into the next entry.
-    pub(crate) fn control(&self, item: &[u8], noted: Option<Rc<Log>>, dropped: Option<LogKey>) -> Ticket {
+    pub(crate) fn control(
+        &self,
+        item: &[u8],
+        noted: Option<Rc<Log>>,
+        dropped: Option<LogKey>,
+    ) -> Ticket {
         let mut commit = self.commit.borrow_mut();
         let unit = commit.room_for(item.len());
         unit.control.extend_from_slice(item);
@@ -178,7 +216,10 @@ impl CoreDir {
         let number = unit.number;
         drop(commit);
         self.work.notify();
-        Ticket { dir: self.index as u32, unit: number }
+        Ticket {
+            dir: self.index as u32,
+            unit: number,
+        }
     }
 
     /// Sends units and flushes until the store ends or the directory fails.
@@ -230,12 +271,17 @@ impl CoreDir {
         for (touch, plan) in unit.touches.iter().zip(&plans) {
             encode(touch, plan, &mut entry, &mut writes);
         }
-        let Ok(place) = self.journal.borrow_mut().place(entry) else { return Err(unit) };
+        let Ok(place) = self.journal.borrow_mut().place(entry) else {
+            return Err(unit);
+        };
         for (touch, plan) in unit.touches.iter().zip(&plans) {
             self.note_cut(unit.number, touch, plan, &place.file);
         }
         self.note_control(&unit, &place.file);
-        let direct = writes.iter().map(|w| (w.log.clone(), w.range.clone())).collect();
+        let direct = writes
+            .iter()
+            .map(|w| (w.log.clone(), w.range.clone()))
+            .collect();
         let flying = Flying {
             number: unit.number,
             sequence: place.sequence,
@@ -255,8 +301,16 @@ impl CoreDir {
         let left = flying.writes_left.clone();
         let dir = self.clone();
         self.ring.spawn(async move {
-            let Place { file, offset, bytes, .. } = place;
+            let Place {
+                file,
+                offset,
+                bytes,
+                ..
+            } = place;
             file.prepared_to(offset + bytes.len() as u64).await;
+            if dir.is_offline() {
+                return;
+            }
             let result = file.file.write_at(vec![bytes.freeze()], offset).await;
             dir.write_done(&left, result, "write to the journal");
         });
@@ -276,9 +330,18 @@ impl CoreDir {
         }
     }
 
-    async fn write_blocks(&self, write: DirectWrite, segments: &RefCell<Vec<(u64, i64, File)>>) -> io::Result<()> {
-        let file = self.files.get(&write.log.segment_path(write.segment), Access::Direct).await?;
-        segments.borrow_mut().push((write.log.key.instance, write.segment, file.clone()));
+    async fn write_blocks(
+        &self,
+        write: DirectWrite,
+        segments: &RefCell<Vec<(u64, i64, File)>>,
+    ) -> io::Result<()> {
+        let file = self
+            .files
+            .get(&write.log.segment_path(write.segment), Access::Direct)
+            .await?;
+        segments
+            .borrow_mut()
+            .push((write.log.key.instance, write.segment, file.clone()));
         file.write_at(write.parts, write.position).await
     }
 
@@ -295,7 +358,11 @@ impl CoreDir {
     /// One flush for all units that are written, oldest first.
     fn start_flush(self: &Rc<Self>) {
         let mut commit = self.commit.borrow_mut();
-        let ready = commit.flying.iter().take_while(|f| f.writes_left.get() == 0).count();
+        let ready = commit
+            .flying
+            .iter()
+            .take_while(|f| f.writes_left.get() == 0)
+            .count();
         if commit.flushing || ready == 0 || self.is_offline() {
             return;
         }
@@ -305,8 +372,14 @@ impl CoreDir {
         let dir = self.clone();
         self.ring.spawn(async move {
             let files = files_of(&group);
-            let flushes = files.iter().map(|f| Box::pin(f.sync_data()) as Local<'_, _>).collect();
-            let failed = join_all::<io::Result<()>>(flushes).await.into_iter().find_map(Result::err);
+            let flushes = files
+                .iter()
+                .map(|f| Box::pin(f.sync_data()) as Local<'_, _>)
+                .collect();
+            let failed = join_all::<io::Result<()>>(flushes)
+                .await
+                .into_iter()
+                .find_map(Result::err);
             match failed {
                 // The kernel may have dropped the dirty state: a second flush would lie.
                 Some(cause) => dir.fail(&cause, "flush"),
@@ -327,7 +400,8 @@ impl CoreDir {
             for (log, range) in &flying.direct {
                 let mut state = log.state.borrow_mut();
                 let freed = state.remove_dirty(range);
-                self.budget.unpin((freed + range.end - range.start) as usize);
+                self.budget
+                    .unpin((freed + range.end - range.start) as usize);
             }
             for touch in &flying.touches {
                 touch.log.state.borrow_mut().in_flight -= 1;
@@ -351,12 +425,20 @@ impl CoreDir {
     /// What of a touch goes into the entry and what into the segment.
     fn plan(&self, touch: &Touch) -> Plan {
         let state = touch.log.state.borrow();
-        let Range { start: from, end: to } = touch.range;
+        let Range {
+            start: from,
+            end: to,
+        } = touch.range;
         let block = from / BLOCK * BLOCK;
         // A sealed block's earlier bytes join the entry: after its flush the block may be rewritten.
         let sealed = state.sealed && state.cut == from;
         let first = if sealed { block } else { from };
-        let guarded = sealed || state.guard.is_some_and(|(b, unit)| b == block && unit > self.durable_now());
+        // Two writes of one block must never be on their way together: the padded one could land last.
+        let settling = state.settling.iter().any(|r| r.end > block);
+        let unflushed = state
+            .guard
+            .is_some_and(|(b, unit)| b == block && unit > self.durable_now());
+        let guarded = sealed || settling || unflushed;
         let direct_from = if guarded { block + BLOCK } else { block };
         let direct_to = to / BLOCK * BLOCK;
         let segment = state.segment_at(from).expect("a touch lies in a segment");
@@ -364,8 +446,16 @@ impl CoreDir {
             && segment.ready
             && direct_to.saturating_sub(segment.start) <= segment.allocated
             && to - from >= DIRECT_BYTES_MIN;
-        let direct = if possible && direct_to > direct_from { direct_from..direct_to } else { to..to };
-        let pieces = [first..direct.start.max(first), direct.clone(), direct.end..to];
+        let direct = if possible && direct_to > direct_from {
+            direct_from..direct_to
+        } else {
+            to..to
+        };
+        let pieces = [
+            first..direct.start.max(first),
+            direct.clone(),
+            direct.end..to,
+        ];
         let inline = (pieces[0].end - pieces[0].start) + (pieces[2].end - pieces[2].start);
         let headers = if direct.is_empty() { 0 } else { touch.batches };
         Plan {
@@ -394,7 +484,8 @@ impl CoreDir {
         }
         let mut dirty = 0;
         for range in plan.inline(touch.range.end) {
-            if !range.is_empty() {
+            // A deleted log's bytes are never settled.
+            if !range.is_empty() && !touch.log.deleted.get() {
                 dirty += state.add_dirty(range);
             }
         }
@@ -405,7 +496,9 @@ impl CoreDir {
         self.budget.pin((dirty + direct) as usize);
         note_in_file(&touch.log, &mut state, file, touch.range.end);
         let active = state.active();
-        if appended >= DIRECT_BYTES_MIN && active.end() + GROW_AHEAD > active.start + active.allocated {
+        if appended >= DIRECT_BYTES_MIN
+            && active.end() + GROW_AHEAD > active.start + active.allocated
+        {
             drop(state);
             self.wants_maintenance(&touch.log);
         }
@@ -438,12 +531,23 @@ impl CoreDir {
     async fn fetch_prefix(&self, log: &Log) {
         let (base, position, len) = {
             let state = log.state.borrow();
-            let Some(missing) = state.tail.missing_prefix() else { return };
-            let segment = state.segment_at(missing.start).expect("the sealed block lies in a segment");
-            (segment.info.base_offset, missing.start - segment.start, (missing.end - missing.start) as usize)
+            let Some(missing) = state.tail.missing_prefix() else {
+                return;
+            };
+            let segment = state
+                .segment_at(missing.start)
+                .expect("the sealed block lies in a segment");
+            (
+                segment.info.base_offset,
+                missing.start - segment.start,
+                (missing.end - missing.start) as usize,
+            )
         };
         let read = async {
-            let file = self.files.get(&log.segment_path(base), Access::Direct).await?;
+            let file = self
+                .files
+                .get(&log.segment_path(base), Access::Direct)
+                .await?;
             file.read_at(position, BLOCK as usize).await
         };
         match read.await {
@@ -455,7 +559,10 @@ impl CoreDir {
                 zeros.resize_zeroed(BLOCK as usize);
                 log.state.borrow_mut().prefix = Some(zeros.freeze());
             }
-            Ok(_) => self.fail(&io::ErrorKind::UnexpectedEof.into(), "read the end of a segment"),
+            Ok(_) => self.fail(
+                &io::ErrorKind::UnexpectedEof.into(),
+                "read the end of a segment",
+            ),
             Err(cause) => self.fail(&cause, "read the end of a segment"),
         }
     }
@@ -473,7 +580,10 @@ struct Plan {
 
 impl Plan {
     fn inline(&self, end: u64) -> [Range<u64>; 2] {
-        [self.first..self.direct.start.max(self.first), self.direct.end..end]
+        [
+            self.first..self.direct.start.max(self.first),
+            self.direct.end..end,
+        ]
     }
 }
 
@@ -498,18 +608,29 @@ fn encode(touch: &Touch, plan: &Plan, entry: &mut EntryBuilder, writes: &mut Vec
         headers: &[],
         pieces: Vec::new(),
     };
-    let headers = if plan.direct.is_empty() { Vec::new() } else { headers_of(&state, touch) };
+    let headers = if plan.direct.is_empty() {
+        Vec::new()
+    } else {
+        headers_of(&state, touch)
+    };
     let inline = plan.inline(touch.range.end);
-    let count = inline.iter().filter(|r| !r.is_empty()).count() + usize::from(!plan.direct.is_empty());
+    let count =
+        inline.iter().filter(|r| !r.is_empty()).count() + usize::from(!plan.direct.is_empty());
     entry.append(&append, &headers, count as u32);
     for range in inline.into_iter().filter(|r| !r.is_empty()) {
         let parts = inline_parts(&state, range.clone());
-        entry.inline(position(range.start), (range.end - range.start) as usize, parts.iter().map(|p| &p[..]));
+        entry.inline(
+            position(range.start),
+            (range.end - range.start) as usize,
+            parts.iter().map(|p| &p[..]),
+        );
     }
     if !plan.direct.is_empty() {
         let range = plan.direct.clone();
         let parts = state.tail.views(range.clone());
-        let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        let crc = parts
+            .iter()
+            .fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         entry.direct(position(range.start), (range.end - range.start) as u32, crc);
         writes.push(DirectWrite {
             log: touch.log.clone(),
@@ -529,7 +650,11 @@ fn inline_parts(state: &LogState, range: Range<u64>) -> Vec<Bytes> {
     }
     let missing = (valid - range.start) as usize;
     let prefix = state.prefix.as_ref().filter(|p| p.len() >= missing);
-    let mut parts = vec![prefix.expect("fetched before the unit was sent").slice(0..missing)];
+    let mut parts = vec![
+        prefix
+            .expect("fetched before the unit was sent")
+            .slice(0..missing),
+    ];
     parts.extend(state.tail.views(valid..range.end));
     parts
 }

@@ -42,8 +42,16 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> OpenError {
-        OpenError::Io { doing, path: path.into(), source }
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+        source: io::Error,
+    ) -> OpenError {
+        OpenError::Io {
+            doing,
+            path: path.into(),
+            source,
+        }
     }
 }
 

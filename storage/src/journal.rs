@@ -21,7 +21,10 @@ pub(crate) struct JournalFileName {
 
 impl JournalFileName {
     pub fn path(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{PREFIX}{}-{}-{}", self.generation, self.core, self.number))
+        dir.join(format!(
+            "{PREFIX}{}-{}-{}",
+            self.generation, self.core, self.number
+        ))
     }
 
     pub fn parse(name: &str) -> Option<JournalFileName> {
@@ -29,6 +32,10 @@ impl JournalFileName {
         let generation = parts.next()?.parse().ok()?;
         let core = parts.next()?.parse().ok()?;
         let number = parts.next()?.parse().ok()?;
-        parts.next().is_none().then_some(JournalFileName { generation, core, number })
+        parts.next().is_none().then_some(JournalFileName {
+            generation,
+            core,
+            number,
+        })
     }
 }

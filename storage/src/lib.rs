@@ -59,7 +59,9 @@ pub use error::{AppendError, Offline, OpenError, ReadError, StoreError};
 pub use knobs::{LogConfig, StorageOptions};
 pub use log::adopt::AdoptError;
 pub use log::{Appended, Log, ProducerRecovery, ReadResult, TimestampOffset};
-pub use recovery::{Finish, Identity, LogSummary, Opened, Stopped, StoreSeed, open};
+pub use recovery::{
+    Finish, Identity, Locked, LogSummary, Opened, Stopped, StoreSeed, lock, open, open_locked,
+};
 pub use segment::SegmentError;
 pub use snapshot::ProducerEntry;
 pub use store::{DirStatus, Store};

@@ -132,7 +132,14 @@ impl Segment {
             modified_ms: 0,
         };
         let index = Index::Active(Box::new(ActiveIndex::new(base_offset, interval)));
-        Segment { info, start, allocated: 0, ready: false, closed: false, index }
+        Segment {
+            info,
+            start,
+            allocated: 0,
+            ready: false,
+            closed: false,
+            index,
+        }
     }
 
     pub fn end(&self) -> u64 {
@@ -146,7 +153,9 @@ impl LogState {
     }
 
     pub fn active_mut(&mut self) -> &mut Segment {
-        self.segments.back_mut().expect("a log has an active segment")
+        self.segments
+            .back_mut()
+            .expect("a log has an active segment")
     }
 
     /// The segment that holds `address`.
@@ -156,7 +165,10 @@ impl LogState {
     }
 
     pub fn segment_mut(&mut self, base_offset: i64) -> Option<&mut Segment> {
-        let at = self.segments.binary_search_by_key(&base_offset, |s| s.info.base_offset).ok()?;
+        let at = self
+            .segments
+            .binary_search_by_key(&base_offset, |s| s.info.base_offset)
+            .ok()?;
         self.segments.get_mut(at)
     }
 
@@ -170,8 +182,14 @@ impl LogState {
                 added
             }
             _ => {
-                assert!(range.start.is_multiple_of(BLOCK), "dirty bytes begin at a block");
-                assert!(self.dirty.back().is_none_or(|last| last.end <= range.start), "in order");
+                assert!(
+                    range.start.is_multiple_of(BLOCK),
+                    "dirty bytes begin at a block"
+                );
+                assert!(
+                    self.dirty.back().is_none_or(|last| last.end <= range.start),
+                    "in order"
+                );
                 self.dirty.push_back(range.clone());
                 range.end - range.start
             }
@@ -203,12 +221,22 @@ impl LogState {
     /// Bytes below are in their segments; what lies above is needed in memory.
     pub fn settled(&self) -> u64 {
         let dirty = self.dirty.front().map_or(self.flushed, |r| r.start);
-        self.settling.iter().map(|r| r.start).fold(dirty.min(self.flushed), u64::min)
+        self.settling
+            .iter()
+            .map(|r| r.start)
+            .fold(dirty.min(self.flushed), u64::min)
     }
 }
 
 impl Log {
-    pub(crate) fn new(key: LogKey, name: PartitionName, dir: Rc<CoreDir>, start: i64, end: i64, state: LogState) -> Rc<Log> {
+    pub(crate) fn new(
+        key: LogKey,
+        name: PartitionName,
+        dir: Rc<CoreDir>,
+        start: i64,
+        end: i64,
+        state: LogState,
+    ) -> Rc<Log> {
         assert!(start <= end, "log start {start} is behind the end {end}");
         assert!(!state.segments.is_empty());
         Rc::new_cyclic(|me| Log {
@@ -269,12 +297,20 @@ impl Log {
 
     /// Bytes of batches in all segments.
     pub fn size_bytes(&self) -> u64 {
-        self.state.borrow().segments.iter().map(|s| s.info.bytes).sum()
+        self.state
+            .borrow()
+            .segments
+            .iter()
+            .map(|s| s.info.bytes)
+            .sum()
     }
 
     /// Kafka's OffsetForLeaderEpoch: the largest epoch ≤ `epoch` and where it ends; (-1, -1) if unknown.
     pub fn offset_for_epoch(&self, epoch: i32) -> (i32, i64) {
-        self.state.borrow().epochs.end_offset_for(epoch, self.flushed_end_offset.get())
+        self.state
+            .borrow()
+            .epochs
+            .end_offset_for(epoch, self.flushed_end_offset.get())
     }
 
     /// Leader epoch of the record at `offset`, -1 if unknown.
@@ -325,6 +361,9 @@ impl Log {
     }
 
     pub(crate) fn segment_path(&self, base_offset: i64) -> PathBuf {
-        self.path().join(crate::dir::file_name(base_offset, crate::dir::FileKind::Log))
+        self.path().join(crate::dir::file_name(
+            base_offset,
+            crate::dir::FileKind::Log,
+        ))
     }
 }

@@ -7,7 +7,7 @@
 
 mod replay;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,13 +119,33 @@ enum Source {
     Scan { clean: bool },
 }
 
-/// Locks and reads all data directories.
-pub async fn open(ring: &Ring, options: StorageOptions) -> Result<Opened, OpenError> {
-    check(&options)?;
+/// The data directories, locked and not changed yet: what other files in them say can be relied on from now on.
+pub struct Locked {
+    found: Vec<Found>,
+}
+
+/// Locks the data directories of `options`, waiting for the lock as long as they say, and reads whose they are.
+pub async fn lock(ring: &Ring, options: &StorageOptions) -> Result<Locked, OpenError> {
+    check(options)?;
     let mut found = Vec::new();
     for path in &options.dirs {
         found.push(dir::inspect(ring, path, options.lock_wait).await?);
     }
+    Ok(Locked { found })
+}
+
+/// Locks and reads all data directories.
+pub async fn open(ring: &Ring, options: StorageOptions) -> Result<Opened, OpenError> {
+    open_locked(ring, lock(ring, &options).await?, options).await
+}
+
+/// [`open`] for directories that [`lock`] has locked with the same options.
+pub async fn open_locked(
+    ring: &Ring,
+    locked: Locked,
+    options: StorageOptions,
+) -> Result<Opened, OpenError> {
+    let found = locked.found;
     let cluster_id = dir::agree(&found, options.node_id, &options.cluster_id)?;
     let clean = found.iter().all(|f| f.generation().is_none());
     let mut logs: HashMap<LogId, (LogSummary, Recovered)> = HashMap::new();
@@ -143,18 +163,44 @@ pub async fn open(ring: &Ring, options: StorageOptions) -> Result<Opened, OpenEr
     // Only now, when all of it was readable, something is changed.
     for (f, (former, dropped)) in found.into_iter().zip(read) {
         let direct = fs::direct_io(ring, &f.path).await;
-        let direct = direct.map_err(|e| OpenError::io("look at", &f.path, e))?.is_some();
+        let direct = direct
+            .map_err(|e| OpenError::io("look at", &f.path, e))?
+            .is_some();
         if !direct {
-            tracing::warn!("{}: no direct I/O there; writing through the page cache", f.path.display());
+            tracing::warn!(
+                "{}: no direct I/O there; writing through the page cache",
+                f.path.display()
+            );
         }
         let data = dir::claim(ring, f, options.node_id, &cluster_id, former).await?;
-        dirs.push(OpenDir { data, direct, dropped });
+        dirs.push(OpenDir {
+            data,
+            direct,
+            dropped,
+        });
     }
     let mut logs: Vec<_> = logs.into_values().collect();
     logs.sort_by(|(a, _), (b, _)| (&a.topic, a.id.partition).cmp(&(&b.topic, b.id.partition)));
+    // A log that was dropped and created again lives: its directory is the new life's.
+    let live: HashSet<&LogId> = logs.iter().map(|(summary, _)| &summary.id).collect();
+    for dir in &mut dirs {
+        dir.dropped.retain(|(_, id)| !live.contains(id));
+    }
     let directory_ids = dirs.iter().map(|d| d.data.directory_id()).collect();
-    let identity = Identity { cluster_id, node_id: options.node_id, directory_ids, clean, adopted: adopted_any };
-    Ok(Opened { options, identity, dirs, logs, generation: generation_max + 1 })
+    let identity = Identity {
+        cluster_id,
+        node_id: options.node_id,
+        directory_ids,
+        clean,
+        adopted: adopted_any,
+    };
+    Ok(Opened {
+        options,
+        identity,
+        dirs,
+        logs,
+        generation: generation_max + 1,
+    })
 }
 
 fn check(options: &StorageOptions) -> Result<(), OpenError> {
@@ -177,10 +223,18 @@ fn check(options: &StorageOptions) -> Result<(), OpenError> {
 type DirLogs = (u64, Vec<Recovered>, Vec<(PartitionName, LogId)>, bool);
 
 /// The former generation, its logs, those it dropped, and whether they were found by a scan.
-async fn read_dir(ring: &Ring, found: &Found, options: &StorageOptions) -> Result<DirLogs, OpenError> {
+async fn read_dir(
+    ring: &Ring,
+    found: &Found,
+    options: &StorageOptions,
+) -> Result<DirLogs, OpenError> {
     let source = match found.generation().or(found.clean_generation()) {
         Some(generation) => {
-            let table = TableName { generation, core: 0 }.path(&found.path);
+            let table = TableName {
+                generation,
+                core: 0,
+            }
+            .path(&found.path);
             let exists = fs::exists(ring, &table).await;
             match exists.map_err(|e| OpenError::io("look at", table, e))? {
                 true => Source::Ours(generation),
@@ -191,9 +245,14 @@ async fn read_dir(ring: &Ring, found: &Found, options: &StorageOptions) -> Resul
     };
     match source {
         Source::Ours(generation) => {
-            let directory = found.meta.as_ref().and_then(|m| m.directory_id).unwrap_or_default();
+            let directory = found
+                .meta
+                .as_ref()
+                .and_then(|m| m.directory_id)
+                .unwrap_or_default();
             let journals = found.generation().is_some();
-            let (logs, dropped) = replay::read(ring, &found.path, generation, directory, journals).await?;
+            let (logs, dropped) =
+                replay::read(ring, &found.path, generation, directory, journals).await?;
             Ok((generation, logs, dropped, false))
         }
         Source::Scan { clean } => {
@@ -203,10 +262,17 @@ async fn read_dir(ring: &Ring, found: &Found, options: &StorageOptions) -> Resul
             }
             let adopted = adopt(ring, &found.path, clean, options.index_interval_bytes).await?;
             for name in &adopted.ignored {
-                tracing::warn!("{}: {name} is no partition and left alone", found.path.display());
+                tracing::warn!(
+                    "{}: {name} is no partition and left alone",
+                    found.path.display()
+                );
             }
             let mut topic_ids = HashMap::new();
-            let logs = adopted.logs.into_iter().map(|log| from_adopted(log, &mut topic_ids)).collect();
+            let logs = adopted
+                .logs
+                .into_iter()
+                .map(|log| from_adopted(log, &mut topic_ids))
+                .collect();
             Ok((generation, logs, Vec::new(), true))
         }
     }
@@ -218,14 +284,22 @@ fn from_adopted(log: AdoptedLog, topic_ids: &mut HashMap<String, [u8; 16]>) -> R
         tracing::info!("{}: {repair}", log.name);
     }
     let known = log.topic_id;
-    let topic_id = *topic_ids.entry(log.name.topic.clone()).or_insert_with(|| known.unwrap_or_else(dir::new_uuid));
+    let topic_id = *topic_ids
+        .entry(log.name.topic.clone())
+        .or_insert_with(|| known.unwrap_or_else(dir::new_uuid));
     let active = log.segments.last().expect("a log has a segment");
     let settled = (active.base_offset, active.bytes);
     let mut flags = vec![READY | CLOSED; log.segments.len()];
     *flags.last_mut().expect("as many as segments") = READY;
     Recovered {
         row: Row {
-            key: LogKey { id: LogId { topic_id, partition: log.name.partition }, instance: 0 },
+            key: LogKey {
+                id: LogId {
+                    topic_id,
+                    partition: log.name.partition,
+                },
+                instance: 0,
+            },
             topic: log.name.topic,
             log_start_offset: log.log_start_offset,
             log_end_offset: log.log_end_offset,
@@ -250,14 +324,24 @@ fn summary(recovered: &Recovered, dir: usize, adopted: bool) -> LogSummary {
         dir,
         log_start_offset: recovered.row.log_start_offset,
         log_end_offset: recovered.row.log_end_offset,
-        leader_epoch: recovered.row.epochs.latest().map_or(0, |latest| latest.epoch),
+        leader_epoch: recovered
+            .row
+            .epochs
+            .latest()
+            .map_or(0, |latest| latest.epoch),
         adopted,
     }
 }
 
 /// The highest instance of a log wins; a copy in another directory is an earlier life of it.
-fn keep_newest(logs: &mut HashMap<LogId, (LogSummary, Recovered)>, summary: LogSummary, recovered: Recovered) {
-    let newer = logs.get(&summary.id).is_none_or(|(_, r)| r.row.key.instance < recovered.row.key.instance);
+fn keep_newest(
+    logs: &mut HashMap<LogId, (LogSummary, Recovered)>,
+    summary: LogSummary,
+    recovered: Recovered,
+) {
+    let newer = logs
+        .get(&summary.id)
+        .is_none_or(|(_, r)| r.row.key.instance < recovered.row.key.instance);
     if newer {
         logs.insert(summary.id, (summary, recovered));
     }
@@ -275,20 +359,31 @@ impl Opened {
     }
 
     /// Gives each log to the core that `place` names; one without a core becomes `-stray` and is kept on disk.
-    pub fn divide(self, cores: usize, mut place: impl FnMut(&LogSummary) -> Option<usize>) -> (Vec<StoreSeed>, Finish) {
+    pub fn divide(
+        self,
+        cores: usize,
+        mut place: impl FnMut(&LogSummary) -> Option<usize>,
+    ) -> (Vec<StoreSeed>, Finish) {
         assert!(cores > 0, "there is at least one core");
         let authority = Arc::new(AtomicBool::new(false));
         let mut seeds: Vec<StoreSeed> = (0..cores as u32)
             .map(|core| StoreSeed {
                 core,
                 cores: cores as u32,
-                options: StorageOptions { cores, ..self.options.clone() },
+                options: StorageOptions {
+                    cores,
+                    ..self.options.clone()
+                },
                 generation: self.generation,
                 authority: authority.clone(),
                 dirs: self
                     .dirs
                     .iter()
-                    .map(|d| SeedDir { data: d.data.clone(), direct: d.direct, logs: Vec::new() })
+                    .map(|d| SeedDir {
+                        data: d.data.clone(),
+                        direct: d.direct,
+                        logs: Vec::new(),
+                    })
                     .collect(),
             })
             .collect();
@@ -299,10 +394,22 @@ impl Opened {
                     assert!(core < cores, "there is no core {core}");
                     seeds[core].dirs[summary.dir].logs.push(recovered);
                 }
-                None => strays.push((summary.dir, PartitionName { topic: summary.topic, partition: summary.id.partition })),
+                None => strays.push((
+                    summary.dir,
+                    PartitionName {
+                        topic: summary.topic,
+                        partition: summary.id.partition,
+                    },
+                )),
             }
         }
-        let finish = Finish { generation: self.generation, cores: cores as u32, authority, dirs: self.dirs, strays };
+        let finish = Finish {
+            generation: self.generation,
+            cores: cores as u32,
+            authority,
+            dirs: self.dirs,
+            strays,
+        };
         (seeds, finish)
     }
 }
@@ -318,10 +425,17 @@ impl Finish {
         for (dir, name) in &self.strays {
             let data = &self.dirs[*dir].data;
             let path = data.partition_path(name);
-            if fs::exists(ring, &path).await.map_err(|e| OpenError::io("look at", &path, e))? {
+            if fs::exists(ring, &path)
+                .await
+                .map_err(|e| OpenError::io("look at", &path, e))?
+            {
                 let marked = files.mark_partition(data, name, Mark::Stray).await;
                 let marked = marked.map_err(|e| OpenError::io("rename", &path, e))?;
-                tracing::warn!("{} belongs to no known topic; kept as {}", path.display(), marked.display());
+                tracing::warn!(
+                    "{} belongs to no known topic; kept as {}",
+                    path.display(),
+                    marked.display()
+                );
             }
         }
         for dir in &self.dirs {
@@ -333,8 +447,13 @@ impl Finish {
         let cleaning = ring.clone();
         ring.spawn_background(async move {
             for path in paths {
-                if let Err(cause) = remove_leftovers(&cleaning, &files, &path, generation, cores).await {
-                    tracing::warn!("{}: cannot remove files of the former start: {cause}", path.display());
+                if let Err(cause) =
+                    remove_leftovers(&cleaning, &files, &path, generation, cores).await
+                {
+                    tracing::warn!(
+                        "{}: cannot remove files of the former start: {cause}",
+                        path.display()
+                    );
                 }
             }
         });
@@ -347,7 +466,9 @@ async fn finish_drops(ring: &Ring, files: &Files, dir: &OpenDir) -> Result<(), O
     for (name, id) in &dir.dropped {
         let path = dir.data.partition_path(name);
         let metadata = path.join(dir::PARTITION_METADATA);
-        let Ok(bytes) = fs::read(ring, &metadata).await else { continue };
+        let Ok(bytes) = fs::read(ring, &metadata).await else {
+            continue;
+        };
         if dir::parse_partition_metadata(&bytes).ok() == Some(id.topic_id) {
             let marked = files.mark_partition(&dir.data, name, Mark::Delete).await;
             marked.map_err(|e| OpenError::io("rename", &path, e))?;
@@ -356,13 +477,23 @@ async fn finish_drops(ring: &Ring, files: &Files, dir: &OpenDir) -> Result<(), O
     Ok(())
 }
 
-async fn remove_leftovers(ring: &Ring, files: &Files, dir: &Path, generation: u64, cores: u32) -> std::io::Result<()> {
+async fn remove_leftovers(
+    ring: &Ring,
+    files: &Files,
+    dir: &Path,
+    generation: u64,
+    cores: u32,
+) -> std::io::Result<()> {
     for entry in fs::list(dir)? {
-        let Some(name) = entry.name.to_str() else { continue };
+        let Some(name) = entry.name.to_str() else {
+            continue;
+        };
         let journal = JournalFileName::parse(name).map(|n| (n.generation, n.core));
         let ours = journal.or_else(|| TableName::parse(name).map(|n| (n.generation, n.core)));
         match ours {
-            Some((g, core)) if g != generation || core >= cores => fs::unlink(ring, &dir.join(name)).await?,
+            Some((g, core)) if g != generation || core >= cores => {
+                fs::unlink(ring, &dir.join(name)).await?
+            }
             Some(_) => {}
             None if entry.is_dir && matches!(dir::classify(name), DirEntryKind::Delete) => {
                 files.unlink_later(dir.join(name), Duration::ZERO);

@@ -68,7 +68,12 @@ impl CoreDir {
 
     /// Settles everything; the caller has seen to it that nothing is appended any more.
     pub(crate) async fn settle_all(&self) -> io::Result<()> {
-        let logs = self.logs.borrow().values().map(|log| (log.clone(), Need::All)).collect();
+        let logs = self
+            .logs
+            .borrow()
+            .values()
+            .map(|log| (log.clone(), Need::All))
+            .collect();
         self.settle(Pass { logs, retire: None }).await
     }
 
@@ -91,15 +96,26 @@ impl CoreDir {
                 let rolled = log.state.borrow().active().start;
                 (log, Need::To(rolled))
             });
-            return Some(Pass { logs: logs.collect(), retire: None });
+            return Some(Pass {
+                logs: logs.collect(),
+                retire: None,
+            });
         }
         let journal = self.journal.borrow();
         let full = journal.full_files();
         if full > 0 && (full * 2 >= self.journal_files || self.budget.wants_settling()) {
             let oldest = journal.oldest().expect("a full file is there");
             let number = u64::from(oldest.number);
-            let logs = oldest.logs.borrow().iter().map(|log| (log.clone(), log.needed_in(number))).collect();
-            return Some(Pass { logs, retire: Some(oldest) });
+            let logs = oldest
+                .logs
+                .borrow()
+                .iter()
+                .map(|log| (log.clone(), log.needed_in(number)))
+                .collect();
+            return Some(Pass {
+                logs,
+                retire: Some(oldest),
+            });
         }
         if self.budget.wants_settling() {
             let file = journal.used().last()?;
@@ -122,15 +138,23 @@ impl CoreDir {
         }
         let mut written: Vec<File> = Vec::new();
         for some in pass.logs.chunks(LOGS_AT_ONCE) {
-            let settling = some.iter().map(|(log, need)| Box::pin(self.settle_log(log, *need)) as Local<'_, _>);
+            let settling = some
+                .iter()
+                .map(|(log, need)| Box::pin(self.settle_log(log, *need)) as Local<'_, _>);
             for files in join_all::<io::Result<Vec<File>>>(settling.collect()).await {
                 written.extend(files?);
             }
         }
         for some in written.chunks(LOGS_AT_ONCE) {
             // sync_all: blocks may have been written behind the former end of the file.
-            let flushing = some.iter().map(|f| Box::pin(f.sync_all()) as Local<'_, _>).collect();
-            join_all::<io::Result<()>>(flushing).await.into_iter().collect::<io::Result<()>>()?;
+            let flushing = some
+                .iter()
+                .map(|f| Box::pin(f.sync_all()) as Local<'_, _>)
+                .collect();
+            join_all::<io::Result<()>>(flushing)
+                .await
+                .into_iter()
+                .collect::<io::Result<()>>()?;
         }
         if self.is_offline() {
             return Ok(());
@@ -194,7 +218,10 @@ impl CoreDir {
     fn retire(&self, file: &Rc<JournalFile>) {
         let number = u64::from(file.number);
         for log in file.logs.borrow_mut().drain(..) {
-            log.state.borrow_mut().journalled.retain(|(n, _)| *n != number);
+            log.state
+                .borrow_mut()
+                .journalled
+                .retain(|(n, _)| *n != number);
         }
         file.drops.borrow_mut().clear();
         self.journal.borrow_mut().retire_oldest();
@@ -235,7 +262,9 @@ impl CoreDir {
             let file = self.files.get(&path, Access::Direct).await?;
             loop {
                 match file.write_at(write.parts.clone(), write.position).await {
-                    Err(e) if e.kind() == io::ErrorKind::StorageFull => self.ring.sleep(FULL_RETRY).await,
+                    Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                        self.ring.sleep(FULL_RETRY).await
+                    }
                     other => break other?,
                 }
             }
@@ -253,11 +282,20 @@ impl CoreDir {
             let state = log.state.borrow();
             let end = state.dirty.back().map_or(0, |r| r.end);
             let start = state.dirty.front().map_or(0, |r| r.start);
-            let dirty = state.segments.iter().filter(|s| s.end() > start && s.start < end);
+            let dirty = state
+                .segments
+                .iter()
+                .filter(|s| s.end() > start && s.start < end);
             dirty
                 .map(|s| {
                     let needed = end.min(s.end()).next_multiple_of(BLOCK) - s.start;
-                    (s.info.base_offset, s.allocated, needed, end - start, s.ready)
+                    (
+                        s.info.base_offset,
+                        s.allocated,
+                        needed,
+                        end - start,
+                        s.ready,
+                    )
                 })
                 .collect()
         };
@@ -276,12 +314,24 @@ impl CoreDir {
 impl Log {
     fn needed_in(&self, file: u64) -> Need {
         let state = self.state.borrow();
-        Need::To(state.journalled.iter().find(|(n, _)| *n == file).map_or(0, |(_, end)| *end))
+        Need::To(
+            state
+                .journalled
+                .iter()
+                .find(|(n, _)| *n == file)
+                .map_or(0, |(_, end)| *end),
+        )
     }
 
     pub(crate) fn has_rolled_segments(&self) -> bool {
         let state = self.state.borrow();
-        state.segments.iter().rev().skip(1).take(2).any(|s| !s.closed)
+        state
+            .segments
+            .iter()
+            .rev()
+            .skip(1)
+            .take(2)
+            .any(|s| !s.closed)
     }
 }
 
@@ -299,16 +349,29 @@ impl LogState {
 
     /// Dirty bytes belong to a segment whose file is not there yet.
     fn dirty_is_unready(&self) -> bool {
-        let Some(end) = self.dirty.back().map(|r| r.end) else { return false };
-        self.segments.iter().any(|s| !s.ready && s.start < end && s.info.bytes > 0)
+        let Some(end) = self.dirty.back().map(|r| r.end) else {
+            return false;
+        };
+        self.segments
+            .iter()
+            .any(|s| !s.ready && s.start < end && s.info.bytes > 0)
     }
 
     /// Decides how far to settle and takes the writes. `None`: not now, something is on its way.
     fn start_settling(&mut self, need: Need) -> Option<Vec<BlockWrite>> {
         assert!(self.settling.is_empty(), "one pass at a time");
         let quiet = self.in_flight == 0;
-        let rolled_end = self.segments.iter().rev().skip(1).any(|s| s.end() == self.flushed);
-        let whole = if rolled_end { self.flushed.next_multiple_of(BLOCK) } else { self.flushed / BLOCK * BLOCK };
+        let rolled_end = self
+            .segments
+            .iter()
+            .rev()
+            .skip(1)
+            .any(|s| s.end() == self.flushed);
+        let whole = if rolled_end {
+            self.flushed.next_multiple_of(BLOCK)
+        } else {
+            self.flushed / BLOCK * BLOCK
+        };
         let enough = match need {
             Need::To(to) => whole >= to,
             Need::All => quiet && whole >= self.flushed,
@@ -329,7 +392,9 @@ impl LogState {
             self.block_writes(range.clone(), &mut writes);
             self.remove_dirty(range);
         }
-        let seals = !rolled_end && !target.is_multiple_of(BLOCK) && taken.last().is_some_and(|r| r.end == target);
+        let seals = !rolled_end
+            && !target.is_multiple_of(BLOCK)
+            && taken.last().is_some_and(|r| r.end == target);
         if seals {
             assert_eq!(self.cut, self.flushed, "only a quiet log is sealed");
             self.sealed = true;
@@ -344,7 +409,10 @@ impl LogState {
         while at < range.end {
             let segment = self.segment_at(at).expect("dirty bytes lie in a segment");
             let end = range.end.min(segment.end()).min(at + WRITE_BYTES_MAX);
-            assert!(at < end && at.is_multiple_of(BLOCK), "dirty bytes begin at a block of a segment");
+            assert!(
+                at < end && at.is_multiple_of(BLOCK),
+                "dirty bytes begin at a block of a segment"
+            );
             writes.push(BlockWrite {
                 segment: segment.info.base_offset,
                 position: at - segment.start,
@@ -360,7 +428,11 @@ impl LogState {
         let mut parts = Vec::new();
         if start < self.tail.start() {
             let first = (start + BLOCK).min(end);
-            parts.push(self.tail.padded_block(start, first, self.prefix.as_ref()).freeze());
+            parts.push(
+                self.tail
+                    .padded_block(start, first, self.prefix.as_ref())
+                    .freeze(),
+            );
             start += BLOCK;
         }
         let full = end / BLOCK * BLOCK;

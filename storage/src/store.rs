@@ -102,8 +102,20 @@ impl Store {
     }
 
     /// Creates an empty log, durably. Its directory follows in the background.
-    pub async fn create_log(&self, topic: &str, id: LogId, dir: usize, leader_epoch: i32, config: LogConfig) -> Result<Rc<Log>, StoreError> {
-        let core_dir = self.0.dirs.get(dir).ok_or(StoreError::NoSuchDir(dir))?.clone();
+    pub async fn create_log(
+        &self,
+        topic: &str,
+        id: LogId,
+        dir: usize,
+        leader_epoch: i32,
+        config: LogConfig,
+    ) -> Result<Rc<Log>, StoreError> {
+        let core_dir = self
+            .0
+            .dirs
+            .get(dir)
+            .ok_or(StoreError::NoSuchDir(dir))?
+            .clone();
         if self.log(&id).is_some() {
             return Err(StoreError::Exists);
         }
@@ -113,12 +125,22 @@ impl Store {
         let instance = self.0.instances.get();
         self.0.instances.set(instance + 1);
         let key = LogKey { id, instance };
-        let name = PartitionName { topic: topic.to_owned(), partition: id.partition };
+        let name = PartitionName {
+            topic: topic.to_owned(),
+            partition: id.partition,
+        };
         let mut epochs = Epochs::default();
         if leader_epoch >= 0 {
             epochs.assign(leader_epoch, 0);
         }
-        let log = Log::new(key, name, core_dir.clone(), 0, 0, empty_state(config, epochs));
+        let log = Log::new(
+            key,
+            name,
+            core_dir.clone(),
+            0,
+            0,
+            empty_state(config, epochs),
+        );
         core_dir.logs.borrow_mut().insert(id, log.clone());
         let mut item = Vec::new();
         encode_create(&key, topic, 0, &mut item);
@@ -130,12 +152,20 @@ impl Store {
 
     /// The log with this id.
     pub fn log(&self, id: &LogId) -> Option<Rc<Log>> {
-        self.0.dirs.iter().find_map(|dir| dir.logs.borrow().get(id).cloned())
+        self.0
+            .dirs
+            .iter()
+            .find_map(|dir| dir.logs.borrow().get(id).cloned())
     }
 
     /// All logs, in no order.
     pub fn logs(&self) -> impl Iterator<Item = Rc<Log>> {
-        let all: Vec<Rc<Log>> = self.0.dirs.iter().flat_map(|dir| dir.logs.borrow().values().cloned().collect::<Vec<_>>()).collect();
+        let all: Vec<Rc<Log>> = self
+            .0
+            .dirs
+            .iter()
+            .flat_map(|dir| dir.logs.borrow().values().cloned().collect::<Vec<_>>())
+            .collect();
         all.into_iter()
     }
 
@@ -144,7 +174,7 @@ impl Store {
         let log = self.log(id).ok_or(StoreError::Unknown)?;
         let dir = log.dir.clone();
         dir.logs.borrow_mut().remove(id);
-        dir.deleting.borrow_mut().insert(log.name.clone());
+        dir.deleting.borrow_mut().push(log.name.clone());
         log.abandon();
         let mut item = Vec::new();
         encode_drop(&log.key, &mut item);
@@ -157,7 +187,10 @@ impl Store {
 
     /// Everything up to this ticket of data directory `dir` is on the device.
     pub fn durable(&self, dir: usize) -> Ticket {
-        Ticket { dir: dir as u32, unit: self.0.dirs[dir].commit.borrow().durable() }
+        Ticket {
+            dir: dir as u32,
+            unit: self.0.dirs[dir].commit.borrow().durable(),
+        }
     }
 
     /// Whether what got this ticket is on the device; [`Offline`] when it never will be.
@@ -193,7 +226,12 @@ impl Store {
     /// Back-pressure: returns when `bytes` more may be appended, in the order of the calls; almost always at once.
     pub async fn admit(&self, bytes: usize) {
         let inner = &self.0;
-        let stuck = || inner.dirs.iter().any(|dir| dir.stopped.get() || dir.is_offline());
+        let stuck = || {
+            inner
+                .dirs
+                .iter()
+                .any(|dir| dir.stopped.get() || dir.is_offline())
+        };
         if !inner.budget.try_admit(bytes) {
             inner.dirs.iter().for_each(|dir| dir.settle_wanted.notify());
         }
@@ -249,7 +287,10 @@ impl Store {
             self.0.ring.spawn_background(async move {
                 while !watched.stopped.get() && !watched.is_offline() {
                     if let Err(cause) = watched.data.check_space() {
-                        tracing::warn!("{}: free space is unknown: {cause}", watched.data.path().display());
+                        tracing::warn!(
+                            "{}: free space is unknown: {cause}",
+                            watched.data.path().display()
+                        );
                     }
                     watched.ring.sleep(SPACE_CHECK).await;
                 }

@@ -40,7 +40,10 @@ impl TableName {
 
     pub fn parse(name: &str) -> Option<TableName> {
         let (generation, core) = name.strip_prefix(PREFIX)?.split_once('-')?;
-        Some(TableName { generation: generation.parse().ok()?, core: core.parse().ok()? })
+        Some(TableName {
+            generation: generation.parse().ok()?,
+            core: core.parse().ok()?,
+        })
     }
 }
 
@@ -122,7 +125,18 @@ impl Row {
             let epoch = c.u32()? as i32;
             epochs.assign(epoch, c.i64()?);
         }
-        Some(Row { key, topic, log_start_offset, log_end_offset, settled, materialized, segments_from, segments, flags, epochs })
+        Some(Row {
+            key,
+            topic,
+            log_start_offset,
+            log_end_offset,
+            settled,
+            materialized,
+            segments_from,
+            segments,
+            flags,
+            epochs,
+        })
     }
 
     /// Takes over from an earlier row of the same log what this one leaves out.
@@ -130,8 +144,13 @@ impl Row {
         assert_eq!(self.key, earlier.key);
         let first = self.log_start_offset;
         let kept = |s: &SegmentInfo| s.base_offset < self.segments_from && s.end_offset > first;
-        let pairs = earlier.segments.iter().zip(&earlier.flags).filter(|(s, _)| kept(s));
-        let (mut segments, mut flags): (Vec<_>, Vec<_>) = pairs.map(|(s, f)| (s.clone(), *f)).unzip();
+        let pairs = earlier
+            .segments
+            .iter()
+            .zip(&earlier.flags)
+            .filter(|(s, _)| kept(s));
+        let (mut segments, mut flags): (Vec<_>, Vec<_>) =
+            pairs.map(|(s, f)| (s.clone(), *f)).unzip();
         segments.append(&mut self.segments);
         flags.append(&mut self.flags);
         (self.segments, self.flags, self.segments_from) = (segments, flags, i64::MIN);
@@ -235,12 +254,19 @@ impl TableWriter {
     pub async fn create(ring: &Ring, path: PathBuf, rows: &[u8]) -> io::Result<TableWriter> {
         let file = write_new(ring, &path, rows).await?;
         let bytes = rows.len() as u64;
-        Ok(TableWriter { ring: ring.clone(), path, file: RefCell::new(file), bytes: Cell::new(bytes), fresh: Cell::new(bytes) })
+        Ok(TableWriter {
+            ring: ring.clone(),
+            path,
+            file: RefCell::new(file),
+            bytes: Cell::new(bytes),
+            fresh: Cell::new(bytes),
+        })
     }
 
     pub async fn append(&self, rows: &[u8]) -> io::Result<()> {
         let file = self.file.borrow().clone();
-        file.write_at(vec![Bytes::from(rows.to_vec())], self.bytes.get()).await?;
+        file.write_at(vec![Bytes::from(rows.to_vec())], self.bytes.get())
+            .await?;
         // sync_all: the file has grown.
         file.sync_all().await?;
         self.bytes.set(self.bytes.get() + rows.len() as u64);
@@ -262,7 +288,16 @@ impl TableWriter {
 
 async fn write_new(ring: &Ring, path: &Path, rows: &[u8]) -> io::Result<File> {
     fs::write_durably(ring, path, rows).await?;
-    File::open(ring, path, Open { read: true, write: true, ..Open::default() }).await
+    File::open(
+        ring,
+        path,
+        Open {
+            read: true,
+            write: true,
+            ..Open::default()
+        },
+    )
+    .await
 }
 
 impl Log {
@@ -271,12 +306,24 @@ impl Log {
         let mut state = self.state.borrow_mut();
         let flushed_end = self.flushed_end_offset.get();
         let settled = state.settled();
-        let segment = state.segment_at(settled).expect("settled bytes lie in a segment");
-        let settled = (segment.info.base_offset, settled.min(segment.end()) - segment.start);
+        let segment = state
+            .segment_at(settled)
+            .expect("settled bytes lie in a segment");
+        let settled = (
+            segment.info.base_offset,
+            settled.min(segment.end()) - segment.start,
+        );
         let (mut segments, mut flags) = (Vec::new(), Vec::new());
         let first = state.segments[0].info.base_offset;
-        for s in state.segments.iter().filter(|s| s.info.base_offset >= state.rows_from) {
-            if s.info.base_offset > first && s.info.base_offset >= flushed_end && s.start > state.flushed {
+        for s in state
+            .segments
+            .iter()
+            .filter(|s| s.info.base_offset >= state.rows_from)
+        {
+            if s.info.base_offset > first
+                && s.info.base_offset >= flushed_end
+                && s.start > state.flushed
+            {
                 // Begun, but nothing of it is flushed.
                 break;
             }

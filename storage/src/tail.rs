@@ -34,7 +34,11 @@ impl Chunk {
 impl Tail {
     /// An empty tail that continues at `end`.
     pub fn new(end: u64) -> Tail {
-        Tail { chunks: VecDeque::new(), valid_from: end, end }
+        Tail {
+            chunks: VecDeque::new(),
+            valid_from: end,
+            end,
+        }
     }
 
     pub fn end(&self) -> u64 {
@@ -86,34 +90,55 @@ impl Tail {
     /// One page for a log's first chunk, doubling from there; never less than the batch needs, up to the maximum.
     fn add_chunk(&mut self, batch: usize) -> usize {
         let start = self.end / BLOCK * BLOCK;
-        let before = self.chunks.back().map_or(BLOCK as usize / 2, |c| c.block.capacity());
-        let wanted = (batch + (self.end - start) as usize).next_power_of_two().max(before * 2);
+        let before = self
+            .chunks
+            .back()
+            .map_or(BLOCK as usize / 2, |c| c.block.capacity());
+        let wanted = (batch + (self.end - start) as usize)
+            .next_power_of_two()
+            .max(before * 2);
         let capacity = wanted.clamp(BLOCK as usize, TAIL_BLOCK_BYTES_MAX);
         let mut block = Block::new(capacity);
         block.append_zeros_to((self.end - start) as usize);
-        assert!(start == self.end || self.chunks.is_empty(), "only a first chunk begins inside a block");
+        assert!(
+            start == self.end || self.chunks.is_empty(),
+            "only a first chunk begins inside a block"
+        );
         self.chunks.push_back(Chunk { start, block });
         capacity
     }
 
     /// Views of `range`, which must lie in the tail. No copy.
     pub fn views(&self, range: Range<u64>) -> Vec<Bytes> {
-        self.parts(range).map(|(chunk, within)| chunk.block.view(within)).collect()
+        self.parts(range)
+            .map(|(chunk, within)| chunk.block.view(within))
+            .collect()
     }
 
     fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (&Chunk, Range<usize>)> {
-        assert!(range.start <= range.end && range.end <= self.end, "{range:?} ends behind {}", self.end);
+        assert!(
+            range.start <= range.end && range.end <= self.end,
+            "{range:?} ends behind {}",
+            self.end
+        );
         let first = self.chunks.partition_point(|c| c.end() <= range.start);
         assert!(
-            range.is_empty() || self.chunks.get(first).is_some_and(|c| c.start <= range.start),
+            range.is_empty()
+                || self
+                    .chunks
+                    .get(first)
+                    .is_some_and(|c| c.start <= range.start),
             "{range:?} begins before the tail at {}",
             self.valid_from
         );
-        self.chunks.range(first..).take_while(move |c| c.start < range.end).map(move |c| {
-            let from = range.start.max(c.start) - c.start;
-            let to = range.end.min(c.end()) - c.start;
-            (c, from as usize..to as usize)
-        })
+        self.chunks
+            .range(first..)
+            .take_while(move |c| c.start < range.end)
+            .map(move |c| {
+                let from = range.start.max(c.start) - c.start;
+                let to = range.end.min(c.end()) - c.start;
+                (c, from as usize..to as usize)
+            })
     }
 
     /// Copies `out.len()` bytes from `at`; false when they are not all here.
@@ -140,7 +165,9 @@ impl Tail {
             let missing = (from - block) as usize;
             let prefix = prefix.filter(|p| p.len() >= missing);
             // The prefix is fetched before the first entry of a continued log is written.
-            buffer.extend_from_slice(&prefix.expect("fetched before the log's first entry")[..missing]);
+            buffer.extend_from_slice(
+                &prefix.expect("fetched before the log's first entry")[..missing],
+            );
         }
         for view in self.views(from..end) {
             buffer.extend_from_slice(&view);
@@ -156,7 +183,9 @@ impl Tail {
 
     /// Drops the first chunk; returns the memory given back.
     pub fn evict_first(&mut self) -> usize {
-        let Some(first) = self.chunks.pop_front() else { return 0 };
+        let Some(first) = self.chunks.pop_front() else {
+            return 0;
+        };
         self.valid_from = first.end().max(self.valid_from);
         first.block.capacity()
     }

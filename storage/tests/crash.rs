@@ -17,7 +17,10 @@ fn crashed(path: &Path, seed: u64, logs: i32, batches: usize) -> Vec<ModelLog> {
         let store = start(&ring, options(&path)).await;
         let mut model = vec![ModelLog::default(); logs as usize];
         for n in 0..logs {
-            store.create_log(TOPIC, log_id(n), 0, 0, config()).await.expect("creates");
+            store
+                .create_log(TOPIC, log_id(n), 0, 0, config())
+                .await
+                .expect("creates");
         }
         for n in 0..batches {
             let which = rng.random_range(0..logs);
@@ -76,12 +79,21 @@ fn the_number_of_cores_may_change_at_each_start() {
     for (round, cores) in [3, 1, 4, 2].into_iter().enumerate() {
         let path = dir.path().to_owned();
         let taken = model;
-        model = block_on(move |ring| async move { with_cores(&ring, path, seed, taken, cores, round % 2 == 1).await });
+        model = block_on(move |ring| async move {
+            with_cores(&ring, path, seed, taken, cores, round % 2 == 1).await
+        });
     }
 }
 
 /// All stores on one thread: they share nothing that would notice.
-async fn with_cores(ring: &Ring, path: PathBuf, seed: u64, mut model: Vec<ModelLog>, cores: usize, clean: bool) -> Vec<ModelLog> {
+async fn with_cores(
+    ring: &Ring,
+    path: PathBuf,
+    seed: u64,
+    mut model: Vec<ModelLog>,
+    cores: usize,
+    clean: bool,
+) -> Vec<ModelLog> {
     let mut rng = rng(seed + cores as u64);
     let opened = open(ring, options(&path)).await.expect("opens");
     assert_eq!(opened.logs().count(), model.len());
@@ -148,8 +160,21 @@ fn a_journal_cut_anywhere_opens_or_says_what_is_missing() {
             for log in store.logs() {
                 let expected = &model[log.id().partition as usize];
                 let end = log.flushed_end_offset();
-                let batches = expected.batches.iter().filter(|b| b.next <= end).cloned().collect();
-                verify(&log, &ModelLog { batches, ..*expected }, 30_000).await;
+                let batches = expected
+                    .batches
+                    .iter()
+                    .filter(|b| b.next <= end)
+                    .cloned()
+                    .collect();
+                verify(
+                    &log,
+                    &ModelLog {
+                        batches,
+                        ..*expected
+                    },
+                    30_000,
+                )
+                .await;
             }
         });
     }
@@ -167,10 +192,18 @@ fn a_directory_without_our_table_is_adopted() {
         stop(&ring, &store).await;
     });
     // As Kafka leaves it: its own clean mark, nothing of ours.
-    std::fs::write(path.join(".kafka_cleanshutdown"), r#"{"version":0,"brokerEpoch":12}"#).expect("writes");
+    std::fs::write(
+        path.join(".kafka_cleanshutdown"),
+        r#"{"version":0,"brokerEpoch":12}"#,
+    )
+    .expect("writes");
     for entry in std::fs::read_dir(&path).expect("lists") {
         let entry = entry.expect("lists");
-        if entry.file_name().to_string_lossy().starts_with(".millstream") {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".millstream")
+        {
             std::fs::remove_file(entry.path()).expect("removes");
         }
     }
@@ -212,5 +245,10 @@ fn a_log_that_nobody_knows_becomes_stray_and_keeps_its_files() {
         .expect("lists")
         .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
         .collect();
-    assert!(names.iter().any(|n| n.starts_with("model-topic-1.") && n.ends_with("-stray")), "{names:?}");
+    assert!(
+        names
+            .iter()
+            .any(|n| n.starts_with("model-topic-1.") && n.ends_with("-stray")),
+        "{names:?}"
+    );
 }

@@ -14,7 +14,10 @@ fn acknowledged_records_survive_a_crash() {
     let model = block_on(move |ring| async move {
         let mut rng = rng(seed);
         let store = start(&ring, options(&first)).await;
-        let log = store.create_log(TOPIC, log_id(0), 0, 3, config()).await.expect("creates");
+        let log = store
+            .create_log(TOPIC, log_id(0), 0, 3, config())
+            .await
+            .expect("creates");
         let mut model = ModelLog::default();
         let mut ticket = None;
         for n in 0..50 {
@@ -22,10 +25,16 @@ fn acknowledged_records_survive_a_crash() {
             model.batches.push(stored);
             ticket = Some(appended.ticket);
         }
-        store.wait(ticket.expect("appended")).await.expect("flushed");
+        store
+            .wait(ticket.expect("appended"))
+            .await
+            .expect("flushed");
         assert_eq!(log.flushed_end_offset(), model.end());
         model.acked = model.end();
-        assert!(log.read_tail(0, 1 << 20, i64::MAX, true).is_some(), "the tail has all");
+        assert!(
+            log.read_tail(0, 1 << 20, i64::MAX, true).is_some(),
+            "the tail has all"
+        );
         verify(&log, &model, 10_000).await;
         model
     });

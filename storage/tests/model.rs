@@ -31,7 +31,9 @@ fn random_operations_match_the_model() {
         let path = dir.path().to_owned();
         let clean = ends.random_bool(0.5);
         let taken = std::mem::take(&mut model);
-        model = block_on(move |ring| async move { session(ring, path, seed + round as u64, taken, clean).await });
+        model = block_on(move |ring| async move {
+            session(ring, path, seed + round as u64, taken, clean).await
+        });
     }
     assert!(!model.is_empty());
 }
@@ -58,10 +60,19 @@ async fn session(ring: Ring, path: PathBuf, seed: u64, mut model: Model, clean: 
     model
 }
 
-async fn step(ring: &Ring, store: &Store, rng: &mut ChaCha8Rng, model: &mut Model, open: &mut Vec<(i32, Ticket, i64)>) {
+async fn step(
+    ring: &Ring,
+    store: &Store,
+    rng: &mut ChaCha8Rng,
+    model: &mut Model,
+    open: &mut Vec<(i32, Ticket, i64)>,
+) {
     let n = rng.random_range(0..LOGS);
     if !model.contains_key(&n) {
-        store.create_log(TOPIC, log_id(n), 0, 0, config()).await.expect("creates");
+        store
+            .create_log(TOPIC, log_id(n), 0, 0, config())
+            .await
+            .expect("creates");
         model.insert(n, ModelLog::default());
     }
     let log = store.log(&log_id(n)).expect("created");
@@ -69,7 +80,17 @@ async fn step(ring: &Ring, store: &Store, rng: &mut ChaCha8Rng, model: &mut Mode
     match rng.random_range(0..100) {
         0..70 => append_some(store, &log, rng, log_model, open, n).await,
         70..80 => settle_acks(store, model, open, true).await,
-        80..90 => verify(&log, &ModelLog { start: log_model.start, ..prefix(log_model, &log) }, rng.random_range(1..200_000)).await,
+        80..90 => {
+            verify(
+                &log,
+                &ModelLog {
+                    start: log_model.start,
+                    ..prefix(log_model, &log)
+                },
+                rng.random_range(1..200_000),
+            )
+            .await
+        }
         90..93 => delete_records(&log, rng, log_model).await,
         93..95 => retain(&log, log_model).await,
         95..96 => {
@@ -77,18 +98,33 @@ async fn step(ring: &Ring, store: &Store, rng: &mut ChaCha8Rng, model: &mut Mode
             store.delete_log(&log_id(n)).await.expect("deletes");
             model.remove(&n);
         }
-        _ => ring.sleep(std::time::Duration::from_millis(rng.random_range(0..5))).await,
+        _ => {
+            ring.sleep(std::time::Duration::from_millis(rng.random_range(0..5)))
+                .await
+        }
     }
 }
 
 /// What of the model is flushed.
 fn prefix(model: &ModelLog, log: &Rc<Log>) -> ModelLog {
     let end = log.flushed_end_offset();
-    let batches = model.batches.iter().filter(|b| b.next <= end).cloned().collect();
+    let batches = model
+        .batches
+        .iter()
+        .filter(|b| b.next <= end)
+        .cloned()
+        .collect();
     ModelLog { batches, ..*model }
 }
 
-async fn append_some(store: &Store, log: &Rc<Log>, rng: &mut ChaCha8Rng, model: &mut ModelLog, open: &mut Vec<(i32, Ticket, i64)>, n: i32) {
+async fn append_some(
+    store: &Store,
+    log: &Rc<Log>,
+    rng: &mut ChaCha8Rng,
+    model: &mut ModelLog,
+    open: &mut Vec<(i32, Ticket, i64)>,
+    n: i32,
+) {
     let count = rng.random_range(1..20);
     for _ in 0..count {
         let bytes = match rng.random_range(0..10) {
@@ -104,7 +140,12 @@ async fn append_some(store: &Store, log: &Rc<Log>, rng: &mut ChaCha8Rng, model: 
     }
 }
 
-async fn settle_acks(store: &Store, model: &mut Model, open: &mut Vec<(i32, Ticket, i64)>, wait: bool) {
+async fn settle_acks(
+    store: &Store,
+    model: &mut Model,
+    open: &mut Vec<(i32, Ticket, i64)>,
+    wait: bool,
+) {
     for (n, ticket, end) in open.drain(..) {
         if wait {
             store.wait(ticket).await.expect("flushed");
@@ -129,7 +170,11 @@ async fn delete_records(log: &Rc<Log>, rng: &mut ChaCha8Rng, model: &mut ModelLo
 
 async fn retain(log: &Rc<Log>, model: &mut ModelLog) {
     let before = log.size_bytes();
-    log.set_config(LogConfig { retention_bytes: 2 << 20, retention_ms: -1, ..config() });
+    log.set_config(LogConfig {
+        retention_bytes: 2 << 20,
+        retention_ms: -1,
+        ..config()
+    });
     log.retain(0).await.expect("retains");
     let start = log.log_start_offset();
     assert!(start >= model.start);

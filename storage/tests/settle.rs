@@ -24,7 +24,12 @@ fn on_disk(partition: &Path) -> Vec<(i64, Vec<u8>)> {
             let (header, raw) = batch.expect("a batch");
             batches.push((header.base_offset, raw.to_vec()));
         }
-        assert_eq!(batches_of.position(), bytes.len(), "{} is cut to its length", name.display());
+        assert_eq!(
+            batches_of.position(),
+            bytes.len(),
+            "{} is cut to its length",
+            name.display()
+        );
     }
     batches
 }
@@ -37,7 +42,10 @@ fn a_clean_stop_leaves_kafkas_layout_and_nothing_else() {
     let model = block_on(move |ring| async move {
         let mut rng = rng(seed);
         let store = start(&ring, options(&path)).await;
-        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let log = store
+            .create_log(TOPIC, log_id(0), 0, 0, config())
+            .await
+            .expect("creates");
         let mut model = ModelLog::default();
         for n in 0..600 {
             let bytes = if n % 20 == 0 { 200_000 } else { 2_000 };
@@ -62,8 +70,15 @@ fn a_clean_stop_leaves_kafkas_layout_and_nothing_else() {
         .expect("lists")
         .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
         .collect();
-    assert!(!names.iter().any(|n| n.starts_with(".millstream-journal")), "no journal stays: {names:?}");
-    for needed in [".kafka_cleanshutdown", "meta.properties", "recovery-point-offset-checkpoint"] {
+    assert!(
+        !names.iter().any(|n| n.starts_with(".millstream-journal")),
+        "no journal stays: {names:?}"
+    );
+    for needed in [
+        ".kafka_cleanshutdown",
+        "meta.properties",
+        "recovery-point-offset-checkpoint",
+    ] {
         assert!(names.iter().any(|n| n == needed), "{needed} in {names:?}");
     }
     assert!(partition.join("leader-epoch-checkpoint").exists());
@@ -79,7 +94,10 @@ fn everything_is_read_back_from_segments_after_a_clean_restart() {
     let model = block_on(move |ring| async move {
         let mut rng = rng(seed);
         let store = start(&ring, options(&path)).await;
-        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let log = store
+            .create_log(TOPIC, log_id(0), 0, 0, config())
+            .await
+            .expect("creates");
         let mut model = ModelLog::default();
         for n in 0..300 {
             let batch = batch(&mut rng, 10_000, n);
@@ -113,7 +131,10 @@ fn timestamps_and_epochs_are_looked_up() {
     block_on(move |ring| async move {
         let mut rng = rng(seed);
         let store = start(&ring, options(&path)).await;
-        let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+        let log = store
+            .create_log(TOPIC, log_id(0), 0, 0, config())
+            .await
+            .expect("creates");
         let mut ends = Vec::new();
         for n in 0..300i64 {
             let batch = batch(&mut rng, 20_000, 1000 * n);
@@ -123,18 +144,36 @@ fn timestamps_and_epochs_are_looked_up() {
         }
         store.wait(ends[299].1).await.expect("flushed");
         for n in [0, 1, 150, 299] {
-            let found = log.offset_for_timestamp(1000 * n as i64, i64::MAX).await.expect("looks");
+            let found = log
+                .offset_for_timestamp(1000 * n as i64, i64::MAX)
+                .await
+                .expect("looks");
             let found = found.expect("there is one");
-            assert_eq!((found.offset, found.timestamp), (ends[n].0, 1000 * n as i64));
+            assert_eq!(
+                (found.offset, found.timestamp),
+                (ends[n].0, 1000 * n as i64)
+            );
             assert_eq!(found.leader_epoch, n as i32 / 100);
-            let between = log.offset_for_timestamp(1000 * n as i64 - 900, i64::MAX).await.expect("looks");
+            let between = log
+                .offset_for_timestamp(1000 * n as i64 - 900, i64::MAX)
+                .await
+                .expect("looks");
             assert_eq!(between.expect("there is one").offset, ends[n].0);
         }
-        assert_eq!(log.offset_for_timestamp(400_000, i64::MAX).await.expect("looks"), None);
+        assert_eq!(
+            log.offset_for_timestamp(400_000, i64::MAX)
+                .await
+                .expect("looks"),
+            None
+        );
         assert_eq!(log.offset_for_epoch(0), (0, ends[100].0));
         assert_eq!(log.offset_for_epoch(1), (1, ends[200].0));
         assert_eq!(log.latest_epoch(), 2);
-        let largest = log.max_timestamp().await.expect("looks").expect("there is one");
+        let largest = log
+            .max_timestamp()
+            .await
+            .expect("looks")
+            .expect("there is one");
         assert!(largest.timestamp >= 299_000 && largest.offset >= ends[299].0);
     });
 }
@@ -145,12 +184,18 @@ fn a_log_deleted_and_created_again_under_its_name_is_empty() {
     let path = dir.path().to_owned();
     let seed = seed("recreated");
     let again = path.clone();
-    let second = millstream_storage::LogId { topic_id: [8; 16], partition: 0 };
+    let second = millstream_storage::LogId {
+        topic_id: [8; 16],
+        partition: 0,
+    };
     block_on(move |ring| async move {
         let mut rng = rng(seed);
         let store = start(&ring, options(&path)).await;
         for round in 0..5 {
-            let log = store.create_log(TOPIC, log_id(0), 0, 0, config()).await.expect("creates");
+            let log = store
+                .create_log(TOPIC, log_id(0), 0, 0, config())
+                .await
+                .expect("creates");
             for n in 0..40 {
                 let batch = batch(&mut rng, 50_000, n);
                 store.admit(batch.len()).await;
@@ -159,7 +204,10 @@ fn a_log_deleted_and_created_again_under_its_name_is_empty() {
             store.delete_log(&log_id(0)).await.expect("deletes");
             assert!(store.log(&log_id(0)).is_none());
         }
-        let log = store.create_log(TOPIC, second, 0, 0, config()).await.expect("creates");
+        let log = store
+            .create_log(TOPIC, second, 0, 0, config())
+            .await
+            .expect("creates");
         let (appended, _) = append(&log, &batch(&mut rng, 100, 0), 0);
         assert_eq!(appended.base_offset, 0);
         store.wait(appended.ticket).await.expect("flushed");

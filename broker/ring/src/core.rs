@@ -168,11 +168,15 @@ where
         let data = queue(DATA_SHARES, Latency::Matters(PREEMPT_TICK), "data");
         let background = queue(BACKGROUND_SHARES, Latency::NotImportant, "background");
         let ring = Ring::new(setup, data, background);
-        let value = glommio::spawn_local_into(main(ring.clone()), data)
+        let (future, ended) = (main(ring.clone()), ring.clone());
+        let life = async move {
+            let value = future.await;
+            ended.end(END_PATIENCE).await;
+            value
+        };
+        glommio::spawn_local_into(ring.counted(life), data)
             .expect("the queue was just made")
-            .await;
-        ring.end(END_PATIENCE).await;
-        value
+            .await
     })
 }
 

@@ -34,7 +34,7 @@
 //! # What tasks must know
 //!
 //! - A core runs one task at a time until it awaits. After about a millisecond of computing, `yield_now`.
-//! - An idle core sleeps. A task with a timer below 100 ms keeps it awake: 2 ms timers cost 3 % of a core.
+//! - An idle core sleeps until something completes or a timer is due.
 //! - Only buffers, bytes, blocks and mesh ends may leave the thread.
 //! - A process that waits for signals calls [`block_signals`] before it starts the first core.
 //!
@@ -59,6 +59,7 @@ mod queues;
 mod ring;
 mod signal;
 mod socket;
+mod timers;
 
 pub use crate::core::{CoreOptions, CoreThread, allowed_cpus, block_on, start};
 pub use buffer::{BLOCK, Block, Buffer, Bytes};

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::task::Waker;
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
@@ -37,7 +38,6 @@ const GATHER_KEPT_PARTS: usize = 256;
 pub(crate) struct Setup {
     uring: IoUring,
     idle: IdleBuffers,
-    eventfd: OwnedFd,
 }
 
 impl Setup {
@@ -54,25 +54,12 @@ impl Setup {
             submitter.register_iowq_aff(&set)?;
         }
         submitter.register_files_sparse(KEPT_FDS_MAX)?;
-        // SAFETY: a plain system call; the result is checked.
-        let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if eventfd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just created, ours alone.
-        let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
-        submitter.register_eventfd(eventfd.as_raw_fd())?;
         let idle = IdleBuffers::register(&submitter)?;
-        Ok(Setup {
-            uring,
-            idle,
-            eventfd,
-        })
+        Ok(Setup { uring, idle })
     }
 
-    /// The queues, and the eventfd that tells of completions.
-    pub(crate) fn into_queues(self) -> (Queues, OwnedFd) {
-        let queues = Queues {
+    pub(crate) fn into_queues(self) -> Queues {
+        Queues {
             uring: self.uring,
             slots: Slab::with_capacity(256),
             backlog: VecDeque::new(),
@@ -80,8 +67,7 @@ impl Setup {
             gathers: Vec::new(),
             kept_fds: 0,
             news: News::default(),
-        };
-        (queues, self.eventfd)
+        }
     }
 }
 
@@ -136,23 +122,7 @@ pub(crate) struct News {
     pub rung: Vec<usize>,
 }
 
-/// What one turn did.
-pub(crate) struct Turn {
-    pub completions: usize,
-    pub submitted: usize,
-}
-
 impl Queues {
-    /// Whether completions signal the eventfd.
-    pub(crate) fn set_eventfd(&mut self, on: bool) {
-        let completions = self.uring.completion();
-        if on {
-            completions.enable_eventfd()
-        } else {
-            completions.disable_eventfd()
-        }
-    }
-
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.uring.as_raw_fd()
     }
@@ -222,17 +192,9 @@ impl Queues {
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 
-    /// True when a turn would move something.
-    pub(crate) fn has_work(&mut self) -> bool {
-        let waiting = {
-            let sq = self.uring.submission();
-            !sq.is_empty() || sq.taskrun() || sq.cq_overflow()
-        };
-        waiting || !self.backlog.is_empty() || !self.uring.completion().is_empty()
-    }
-
-    /// Submits what is queued and collects completions. `must_enter`: also when nothing asks for it.
-    pub(crate) fn turn(&mut self, must_enter: bool) -> Turn {
+    /// Submits what is queued, collects completions and says how many. Without any it sleeps in the
+    /// kernel, at most for `nap`, until one comes.
+    pub(crate) fn turn(&mut self, nap: Duration) -> usize {
         while let Some(entry) = self.backlog.pop_front() {
             if !self.try_push(&entry) {
                 self.backlog.push_front(entry);
@@ -243,28 +205,31 @@ impl Queues {
             let sq = self.uring.submission();
             (sq.len(), sq.taskrun() || sq.cq_overflow())
         };
-        let mut submitted = 0;
-        if queued > 0 || asked || must_enter {
-            submitted = self.enter(queued);
+        // With a backlog the kernel is short of memory, or works on something that takes several turns.
+        let nap = if self.backlog.is_empty() { nap } else { Duration::ZERO };
+        if queued > 0 || asked || !nap.is_zero() {
+            self.enter(queued, nap);
         }
-        Turn {
-            submitted,
-            completions: self.collect(),
-        }
+        self.collect()
     }
 
-    /// One enter: submits `queued` entries, runs the kernel's deferred work, waits for nothing.
-    fn enter(&mut self, queued: usize) -> usize {
+    /// One enter: submits `queued` entries, runs the kernel's deferred work, and waits at most for `nap`.
+    fn enter(&mut self, queued: usize, nap: Duration) {
         const GETEVENTS: u32 = 1; // IORING_ENTER_GETEVENTS, io_uring_enter(2)
         let submitter = self.uring.submitter();
-        // SAFETY: no argument is passed, and the entries are sound (see `try_push`).
-        match unsafe { submitter.enter::<libc::sigset_t>(queued as u32, 0, GETEVENTS, None) } {
-            Ok(submitted) => submitted,
-            Err(e) => match e.raw_os_error() {
-                // Nothing was taken; what was queued is still queued and the next turn tries again.
-                Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => 0,
+        let entered = if nap.is_zero() {
+            // SAFETY: no argument is passed, and the entries are sound (see `try_push`).
+            unsafe { submitter.enter::<libc::sigset_t>(queued as u32, 0, GETEVENTS, None) }
+        } else {
+            let nap = types::Timespec::from(nap);
+            submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&nap))
+        };
+        if let Err(e) = entered {
+            match e.raw_os_error() {
+                // Nothing came, or nothing was taken: what was queued is still queued and the next turn tries again.
+                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {}
                 _ => panic!("io_uring_enter: {e}"),
-            },
+            }
         }
     }
 

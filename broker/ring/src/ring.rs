@@ -7,16 +7,18 @@ use std::os::fd::RawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::TaskQueueHandle;
 use io_uring::squeue;
 use slab::Slab;
 
+use crate::driver::Round;
 use crate::mailbox::Bell;
 use crate::op::{Gather, Held, OnDrop, Slot, State, close_result};
 use crate::queues::{Queues, Setup};
+use crate::timers::{Sleep, Timers};
 
 /// One core's door to the kernel. Cheap to clone, bound to its thread.
 #[derive(Clone)]
@@ -24,13 +26,10 @@ pub struct Ring(pub(crate) Rc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) queues: RefCell<Queues>,
-    /// The driver, while it is parked.
-    pub(crate) parked: Cell<Option<Waker>>,
-    /// Somebody wants a turn; cleared by the driver before it parks.
-    pub(crate) turn_wanted: Cell<bool>,
-    /// Turns that moved anything; the guard watches it.
-    pub(crate) turns: Cell<u64>,
-    pub(crate) guard_is_fast: Cell<bool>,
+    pub(crate) timers: Timers,
+    pub(crate) round: Round,
+    /// How often tasks of this core ran: when it stands still, nobody can run.
+    pub(crate) polls: Cell<u64>,
     ending: Cell<bool>,
     /// Every task of this ring by its key, so that the end of the core can cancel them.
     tasks: RefCell<Slab<Option<glommio::Task<()>>>>,
@@ -39,38 +38,34 @@ pub(crate) struct Inner {
     pub(crate) bells: RefCell<Slab<Rc<Bell>>>,
 }
 
-/// Tasks of the ring itself, started first: driver, eventfd, slow guard.
-const OWN_TASKS: usize = 3;
+/// Tasks of the ring itself, started first: the driver and its turning point.
+const OWN_TASKS: usize = 2;
 
 impl Ring {
-    /// Joins the kernel's side with the running executor and starts driver and guard.
+    /// Joins the kernel's side with the running executor and starts the driver.
     pub(crate) fn new(
         setup: Setup,
         data_queue: TaskQueueHandle,
         background_queue: TaskQueueHandle,
     ) -> Ring {
-        let (queues, eventfd) = setup.into_queues();
         let ring = Ring(Rc::new(Inner {
-            queues: RefCell::new(queues),
-            parked: Cell::new(None),
-            turn_wanted: Cell::new(false),
-            turns: Cell::new(0),
-            guard_is_fast: Cell::new(true),
+            queues: RefCell::new(setup.into_queues()),
+            timers: Timers::default(),
+            round: Round::default(),
+            polls: Cell::new(0),
             ending: Cell::new(false),
             tasks: RefCell::new(Slab::new()),
             data_queue,
             background_queue,
             bells: RefCell::new(Slab::new()),
         }));
-        ring.spawn(ring.clone().drive());
-        ring.spawn(ring.clone().listen_for_completions(eventfd));
-        ring.spawn(ring.clone().guard_slow());
+        ring.spawn_uncounted(ring.clone().drive(), data_queue);
+        ring.spawn_uncounted(ring.clone().turn_round(), background_queue);
         assert_eq!(
             ring.0.tasks.borrow().len(),
             OWN_TASKS,
             "the ring's own tasks have the first keys"
         );
-        ring.spawn(ring.clone().guard_fast());
         ring
     }
 
@@ -86,17 +81,17 @@ impl Ring {
 
     /// Waits for at least `duration`. On a busy core up to 5 ms more.
     pub async fn sleep(&self, duration: Duration) {
-        glommio::timer::sleep(duration).await;
+        Sleep::new(self, duration).await;
     }
 
     /// Waits for `future`, but not much longer than `patience`: then the future is dropped, with what that
     /// means for the operation it waits for, and the answer is `None`.
     pub async fn timeout<F: Future>(&self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        let mut timer = pin!(glommio::timer::Timer::new(patience));
+        let mut timer = pin!(Sleep::new(self, patience));
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => timer.as_mut().poll(cx).map(|_| None),
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
         })
         .await
     }
@@ -117,7 +112,6 @@ impl Ring {
 
     /// Lets the other tasks that can run go first, and I/O with them. Use it in long computations.
     pub async fn yield_now(&self) {
-        self.want_guard();
         let mut yielded = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut yielded, true) {
@@ -129,11 +123,23 @@ impl Ring {
         .await;
     }
 
+    /// `task`, with each of its polls counted: the driver must not sleep while one of them was.
+    pub(crate) async fn counted<T>(self, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        poll_fn(|cx| {
+            self.0.polls.set(self.0.polls.get().wrapping_add(1));
+            task.as_mut().poll(cx)
+        })
+        .await
+    }
+
     fn spawn_into(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
-        if self.0.ending.get() {
-            return;
+        if !self.0.ending.get() {
+            self.spawn_uncounted(self.clone().counted(task), queue);
         }
-        self.want_guard();
+    }
+
+    fn spawn_uncounted(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
         let key = self.0.tasks.borrow_mut().insert(None);
         let inner = Rc::downgrade(&self.0);
         let task = async move {
@@ -160,13 +166,9 @@ impl Ring {
 
     /// Puts an operation into the table and its entry into the queue.
     pub(crate) fn queue(&self, entry: squeue::Entry, slot: Slot) -> usize {
-        let key = {
-            let mut queues = self.0.queues.borrow_mut();
-            let key = queues.slots.insert(slot);
-            queues.push(entry.user_data(key as u64));
-            key
-        };
-        self.want_turn();
+        let mut queues = self.0.queues.borrow_mut();
+        let key = queues.slots.insert(slot);
+        queues.push(entry.user_data(key as u64));
         key
     }
 
@@ -213,7 +215,6 @@ impl Ring {
             queues.cancel(key);
         }
         drop(queues);
-        self.want_turn();
         drop((finished, state));
     }
 
@@ -230,15 +231,6 @@ impl Ring {
     /// Has the ring itself hold `fd` open until the last operation of a killed process is done.
     pub(crate) fn keep_open(&self, fd: RawFd) -> io::Result<()> {
         self.0.queues.borrow_mut().keep_open(fd)
-    }
-
-    /// Has the driver take a turn soon: wakes it if it is parked.
-    pub(crate) fn want_turn(&self) {
-        if !self.0.turn_wanted.replace(true)
-            && let Some(driver) = self.0.parked.take()
-        {
-            driver.wake();
-        }
     }
 
     // --- bells between cores ---
@@ -259,7 +251,6 @@ impl Ring {
     /// Wakes bell `bell` of the ring behind `fd`.
     pub(crate) fn ring_bell(&self, fd: RawFd, bell: u16) {
         self.0.queues.borrow_mut().ring_bell(fd, bell);
-        self.want_turn();
     }
 
     // --- the end ---
@@ -271,8 +262,7 @@ impl Ring {
         self.cancel_tasks(OWN_TASKS..usize::MAX).await;
         // One turn in any case: bells rung last have no operation that waits for them.
         loop {
-            self.want_turn();
-            glommio::timer::sleep(Duration::from_millis(1)).await;
+            self.sleep(Duration::from_millis(1)).await;
             if self.0.queues.borrow().in_flight() == 0 || Instant::now() >= deadline {
                 break;
             }

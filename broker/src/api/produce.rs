@@ -6,6 +6,8 @@
 //! `begin` puts every batch into its log, on whatever core it lives, before the connection's next request is read; so
 //! order holds while acknowledgements overlap. `finish` shapes the reply once everything is flushed.
 
+use std::ops::Deref;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use millstream_storage::Store;
 
 use crate::api::{BadRequest, RequestContext, Outcome, errors};
 use crate::net::replies::Reply;
+use crate::partition::Partition;
 use crate::partition::append::{Appended, Refusal};
 use crate::shard::Shard;
 use crate::topics::Home;
@@ -78,9 +81,10 @@ pub(crate) async fn begin(context: RequestContext, frame: &Bytes, mut body: Read
                 (Some(found), None) if found.internal => Err(ErrorCode::InvalidTopicException.into()),
                 (Some(found), None) => match found.home(data.index) {
                     Home::Nowhere => Err(ErrorCode::UnknownTopicOrPartition.into()),
-                    Home::Here(partition) => {
-                        append(&shard, &partition, records, context.version).await
-                    }
+                    Home::Here(partition) => match enter(&shard, &partition, records, context.version) {
+                        Entered::Done(result) => result,
+                        Entered::Waits(result) => result.await,
+                    },
                     Home::Core(core) => {
                         let item = Away { place: partitions.len(), topic_id: found.id, index: data.index, records: within(frame, records) };
                         match away.iter_mut().find(|(there, _)| *there == core) {
@@ -123,20 +127,34 @@ fn within(frame: &Bytes, records: &[u8]) -> Bytes {
     }
 }
 
-async fn append(
-    shard: &Shard,
-    partition: &Rc<crate::partition::Partition>,
-    records: &[u8],
+/// A batch that has its place in the order of its partition.
+enum Entered<'a> {
+    Done(Result<Appended, Refusal>),
+    /// For memory, or for the producers' state to be read. Whoever comes after it waits for it, polled or not.
+    Waits(Pin<Box<dyn Future<Output = Result<Appended, Refusal>> + 'a>>),
+}
+
+/// Appends a batch at once unless something stands in its way; then it has its turn when this returns.
+fn enter<'a>(
+    shard: &Rc<Shard>,
+    partition: &Rc<Partition>,
+    records: impl Deref<Target = [u8]> + 'a,
     version: i16,
-) -> Result<Appended, Refusal> {
-    if partition.deleted.get() {
-        return Err(ErrorCode::UnknownTopicOrPartition.into());
+) -> Entered<'a> {
+    let needs_producers = carries_producer(&records) && !partition.has_producers();
+    if partition.appends.is_free() && !needs_producers && shard.store.try_admit(records.len()) {
+        return Entered::Done(partition.append_produced(&records, version, shard.ring.wall_ms()));
     }
-    shard.store.admit(records.len()).await;
-    if carries_producer(records) {
-        partition.load_producers(shard.ring.wall_ms()).await.map_err(|error| Refusal::from(errors::of_read(&error)))?;
-    }
-    partition.append_produced(records, version, shard.ring.wall_ms())
+    let turn = partition.appends.take();
+    let (shard, partition) = (shard.clone(), partition.clone());
+    Entered::Waits(Box::pin(async move {
+        let _turn = turn.await;
+        shard.store.admit(records.len()).await;
+        if needs_producers {
+            partition.load_producers(shard.ring.wall_ms()).await.map_err(|error| Refusal::from(errors::of_read(&error)))?;
+        }
+        partition.append_produced(&records, version, shard.ring.wall_ms())
+    }))
 }
 
 /// Whether the batch names a producer id, looked up where the header has it; a batch too short to say is refused later.
@@ -183,16 +201,37 @@ async fn send_away(shard: &Rc<Shard>, mut pending: Box<PendingProduce>, acks: i1
     Outcome::Answered
 }
 
-/// On the home core: appends in order and answers when flushed.
-async fn append_and_flush(there: Rc<Shard>, items: Vec<Away>, version: i16, acks: i16) -> Vec<(usize, Result<Appended, Refusal>)> {
-    let mut results = Vec::with_capacity(items.len());
-    for item in items {
-        let partition = there.topics.by_id(&item.topic_id).map(|topic| topic.home(item.index));
-        let result = match partition {
-            Some(Home::Here(partition)) => append(&there, &partition, &item.records, version).await,
-            _ => Err(ErrorCode::NotLeaderOrFollower.into()),
+/// On the home core: appends in order and answers when flushed. All batches of one request have their places in the
+/// order of their partitions when this returns, before the next request is looked at.
+fn append_and_flush(
+    there: Rc<Shard>,
+    items: Vec<Away>,
+    version: i16,
+    acks: i16,
+) -> impl Future<Output = Vec<(usize, Result<Appended, Refusal>)>> {
+    let enter_away = |item: Away| {
+        let home = there.topics.by_id(&item.topic_id).map(|topic| topic.home(item.index));
+        let entered = match home {
+            Some(Home::Here(partition)) => enter(&there, &partition, item.records, version),
+            _ => Entered::Done(Err(ErrorCode::NotLeaderOrFollower.into())),
         };
-        results.push((item.place, result));
+        (item.place, entered)
+    };
+    let entered: Vec<(usize, Entered<'static>)> = items.into_iter().map(enter_away).collect();
+    flush(there, entered, acks)
+}
+
+async fn flush(
+    there: Rc<Shard>,
+    entered: Vec<(usize, Entered<'static>)>,
+    acks: i16,
+) -> Vec<(usize, Result<Appended, Refusal>)> {
+    let mut results = Vec::with_capacity(entered.len());
+    for (place, entered) in entered {
+        results.push((place, match entered {
+            Entered::Done(result) => result,
+            Entered::Waits(result) => result.await,
+        }));
     }
     for (_, result) in &mut results {
         if let Ok(Appended { ticket, .. }) = result {

@@ -53,6 +53,11 @@ pub enum MetadataError {
 }
 
 impl MetadataLog {
+    /// Whether a data directory has metadata. It has a log from the first start on.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        [LOG, SNAPSHOT].iter().any(|name| directory.join(name).exists())
+    }
+
     /// Reads snapshot and log of a data directory; writes nothing.
     pub(crate) async fn read(ring: &Ring, directory: &Path) -> Result<(State, Found), MetadataError> {
         let path = directory.join(SNAPSHOT);

@@ -1,7 +1,9 @@
 //! One task per connection reads frames and hands each to its API; a second one sends the replies in request order.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use millstream_ring::{Buffer, Bytes, Socket};
 
@@ -17,6 +19,8 @@ const PREFIX: usize = 4;
 const TRUSTED_BYTES: usize = 64 << 10;
 /// However long the frames a connection has sent, no more than this is set aside for bytes that have not arrived.
 const TRUSTED_BYTES_MAX: usize = 4 << 20;
+/// A frame or reply that takes long counts as progress each time that so much of it has moved.
+const PROGRESS_BYTES: usize = 4 << 20;
 
 /// What handlers know of the connection a request came in on.
 pub(crate) struct Connection {
@@ -24,21 +28,30 @@ pub(crate) struct Connection {
     /// Index into `Config::listeners`.
     pub(crate) listener: usize,
     pub(crate) replies: Rc<Replies>,
+    /// When something was last received or sent, on the ring's clock.
+    pub(crate) active: Cell<Duration>,
+}
+
+impl Connection {
+    pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize) -> Self {
+        let broker = &shard.config.broker;
+        let replies = Replies::new(broker.connection_requests_max, broker.connection_responses_max_bytes);
+        Self { peer, listener, replies, active: Cell::new(shard.ring.now()) }
+    }
 }
 
 /// Serves one connection to its end: until the peer closes or errs, and what it asked before is answered.
-pub(crate) async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr, listener: usize) {
-    let connection = Rc::new(Connection { peer, listener, replies: Replies::new() });
+pub(crate) async fn serve(shard: &Rc<Shard>, socket: Socket, connection: &Rc<Connection>) {
     let reader = async {
-        if let Err(cause) = read_requests(&shard, &socket, &connection).await {
+        if let Err(cause) = read_requests(shard, &socket, connection).await {
+            let peer = connection.peer;
             shard.warnings.report(Kind::Connection, || format!("connection from {peer} closed: {cause}"));
-            connection.replies.break_off();
-            socket.shutdown();
         }
         connection.replies.finish();
     };
-    let writer = send_replies(&shard, &socket, &connection.replies);
+    let writer = send_replies(shard, &socket, connection);
     futures_util::future::join(reader, writer).await;
+    connection.replies.discard();
 }
 
 /// Why the broker itself closes a connection.
@@ -53,14 +66,30 @@ pub(crate) enum Close {
     Refused(&'static str),
 }
 
-async fn send_replies(shard: &Shard, socket: &Socket, replies: &Rc<Replies>) {
-    while let Some(parts) = replies.next(shard).await {
-        if socket.send(parts).await.is_err() {
-            replies.break_off();
+async fn send_replies(shard: &Shard, socket: &Socket, connection: &Connection) {
+    while let Some(parts) = connection.replies.next(shard).await {
+        if send(shard, socket, connection, parts).await.is_err() {
             break;
         }
     }
+    connection.replies.discard();
     socket.shutdown();
+}
+
+/// Sends everything, the larger part of it in pieces: each that has gone is progress, and its memory is free.
+async fn send(shard: &Shard, socket: &Socket, connection: &Connection, parts: Vec<Bytes>) -> std::io::Result<()> {
+    let mut rest = parts.into_iter().peekable();
+    while rest.peek().is_some() {
+        let mut bytes = 0;
+        let piece = std::iter::from_fn(|| {
+            let part = rest.next_if(|_| bytes < PROGRESS_BYTES)?;
+            bytes += part.len();
+            Some(part)
+        });
+        socket.send(piece.collect()).await?;
+        connection.active.set(shard.ring.now());
+    }
+    Ok(())
 }
 
 async fn read_requests(shard: &Rc<Shard>, socket: &Socket, connection: &Rc<Connection>) -> Result<(), Close> {
@@ -68,12 +97,17 @@ async fn read_requests(shard: &Rc<Shard>, socket: &Socket, connection: &Rc<Conne
     let frame_max = shard.config.broker.socket_request_max_bytes;
     while !shard.stopping.get() && !connection.replies.is_broken() {
         connection.replies.room().await;
-        let Some(bytes) = input.receive(socket, frame_max).await? else { return Ok(()) };
+        let active = || connection.active.set(shard.ring.now());
+        let Some(bytes) = input.receive(socket, frame_max, active).await? else { return Ok(()) };
+        active();
         let mut at = 0;
         while let Some(end) = frame_end(&bytes[at..], frame_max)? {
             let frame = bytes.slice(at + PREFIX..at + end);
             at += end;
             connection.replies.room().await;
+            if connection.replies.is_broken() {
+                return Ok(());
+            }
             match api::dispatch(shard, connection, frame).await? {
                 Outcome::Answered => {}
                 Outcome::Refused(why) => return Err(Close::Refused(why)),
@@ -108,7 +142,7 @@ struct Input {
 
 impl Input {
     /// At least one more byte, appended to what was kept; `None` when the peer has closed.
-    async fn receive(&mut self, socket: &Socket, frame_max: usize) -> Result<Option<Bytes>, Close> {
+    async fn receive(&mut self, socket: &Socket, frame_max: usize, active: impl Fn()) -> Result<Option<Bytes>, Close> {
         if self.partial.is_empty() {
             return Ok(socket.recv_idle().await.ok().filter(|b| !b.is_empty()).map(Buffer::freeze));
         }
@@ -119,12 +153,13 @@ impl Input {
         while self.partial.len() < wanted {
             self.grow(wanted);
             let partial = std::mem::replace(&mut self.partial, Buffer::with_capacity(0));
-            let missing = (wanted - partial.len()).min(partial.remaining());
+            let missing = (wanted - partial.len()).min(partial.remaining()).min(PROGRESS_BYTES);
             let (outcome, partial) = socket.recv_exact(partial, missing).await;
             self.partial = partial;
             if outcome.is_err() {
                 return Ok(None);
             }
+            active();
         }
         self.trusted = self.trusted.max(wanted.min(TRUSTED_BYTES_MAX));
         Ok(Some(std::mem::replace(&mut self.partial, Buffer::with_capacity(0)).freeze()))

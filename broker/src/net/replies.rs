@@ -14,10 +14,6 @@ use millstream_ring::Bytes;
 use crate::api::produce::PendingProduce;
 use crate::shard::Shard;
 
-/// Replies that may wait in one connection before no more of its requests are read.
-const QUEUED_REPLIES_MAX: usize = 1024;
-/// Reply bytes that may wait in one connection before no more of its requests are read.
-const QUEUED_BYTES_MAX: usize = 4 << 20;
 /// What one send gathers at most, except that a single reply always goes whole.
 const SEND_BYTES_MAX: usize = 1 << 20;
 /// Views in one send; the kernel takes 1,024 (IOV_MAX).
@@ -57,7 +53,13 @@ pub(crate) struct Replies {
     slots: RefCell<VecDeque<Slot>>,
     /// Sequence of the slot at the front.
     front: Cell<u64>,
+    /// Bytes of replies that are ready but not gathered.
     queued_bytes: Cell<usize>,
+    /// Bytes that were gathered last, on their way to the peer.
+    sending_bytes: Cell<usize>,
+    /// Replies, and bytes of replies, that may wait before no more requests are read.
+    replies_max: usize,
+    bytes_max: usize,
     writer: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
     /// In the shard's list of those a commit wakes.
@@ -69,17 +71,30 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    pub(crate) fn new() -> Rc<Self> {
+    pub(crate) fn new(replies_max: usize, bytes_max: usize) -> Rc<Self> {
         Rc::new(Self {
             slots: RefCell::default(),
             front: Cell::new(0),
             queued_bytes: Cell::new(0),
+            sending_bytes: Cell::new(0),
+            replies_max,
+            bytes_max,
             writer: RefCell::default(),
             reader: RefCell::default(),
             awaits_commit: Cell::new(false),
             finished: Cell::new(false),
             broken: Cell::new(false),
         })
+    }
+
+    /// Gives the place that was taken last back: its request is not one.
+    pub(crate) fn withdraw(&self, place: u64) {
+        let mut slots = self.slots.borrow_mut();
+        if self.broken.get() {
+            return;
+        }
+        assert_eq!(self.front.get() + slots.len() as u64 - 1, place, "only the last place can be given back");
+        slots.pop_back();
     }
 
     /// Takes the next place in the order of replies.
@@ -91,12 +106,18 @@ impl Replies {
 
     /// Fills a place.
     pub(crate) fn fill(&self, place: u64, reply: Reply) {
+        if self.broken.get() {
+            return;
+        }
         self.queued_bytes.set(self.queued_bytes.get() + reply.len());
         self.set(place, Slot::Ready(reply));
     }
 
     /// Takes the next place for an append that is answered when it is flushed.
     pub(crate) fn push_appended(&self, appended: Box<PendingProduce>) {
+        if self.broken.get() {
+            return;
+        }
         self.slots.borrow_mut().push_back(Slot::Appended(appended));
         self.wake_writer();
     }
@@ -127,15 +148,26 @@ impl Replies {
     pub(crate) fn break_off(&self) {
         self.broken.set(true);
         self.wake_writer();
-        if let Some(waker) = self.reader.borrow_mut().take() {
-            waker.wake();
-        }
+        self.wake_reader();
+    }
+
+    /// Ends the queue, sent or not. Pending replies refer to the connection, which refers to the queue: they have to go.
+    pub(crate) fn discard(&self) {
+        self.break_off();
+        self.slots.take();
+        self.queued_bytes.set(0);
     }
 
     /// Called after a commit group was flushed.
     pub(crate) fn committed(&self) {
         self.awaits_commit.set(false);
         self.wake_writer();
+    }
+
+    fn wake_reader(&self) {
+        if let Some(waker) = self.reader.borrow_mut().take() {
+            waker.wake();
+        }
     }
 
     fn wake_writer(&self) {
@@ -147,7 +179,8 @@ impl Replies {
     /// Returns when there is room for another request: a peer that does not read its replies holds back only itself.
     pub(crate) async fn room(&self) {
         poll_fn(|cx| {
-            let full = self.slots.borrow().len() >= QUEUED_REPLIES_MAX || self.queued_bytes.get() >= QUEUED_BYTES_MAX;
+            let bytes = self.queued_bytes.get() + self.sending_bytes.get();
+            let full = self.slots.borrow().len() >= self.replies_max || bytes >= self.bytes_max;
             if !full || self.broken.get() {
                 return Poll::Ready(());
             }
@@ -159,12 +192,16 @@ impl Replies {
 
     /// The next replies to send, gathered; `None` at the end of the connection.
     pub(crate) async fn next(self: &Rc<Self>, shard: &Shard) -> Option<Vec<Bytes>> {
+        if self.sending_bytes.replace(0) > 0 {
+            self.wake_reader();
+        }
         poll_fn(|cx| {
             if self.broken.get() {
                 return Poll::Ready(None);
             }
             let parts = self.gather(shard);
             if !parts.is_empty() {
+                self.sending_bytes.set(parts.iter().map(|part| part.len()).sum());
                 return Poll::Ready(Some(parts));
             }
             if self.finished.get() && self.slots.borrow().is_empty() {
@@ -203,9 +240,7 @@ impl Replies {
             }
         }
         drop(slots);
-        if let Some(waker) = self.reader.borrow_mut().take() {
-            waker.wake();
-        }
+        self.wake_reader();
         gather.finish()
     }
 }

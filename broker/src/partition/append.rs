@@ -47,6 +47,9 @@ impl From<AppendError> for Refusal {
 impl Partition {
     /// Appends what a client produced. Producer state must be loaded if the batch carries a producer id.
     pub(crate) fn append_produced(&self, batch: &[u8], produce_version: i16, now: i64) -> Result<Appended, Refusal> {
+        if self.deleted.get() {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        }
         let config = self.config.borrow().clone();
         let rules = ProduceRules { produce_version, now, ..config.rules };
         let header = batch::verify_produced(batch, &rules)?;
@@ -99,6 +102,9 @@ impl Partition {
 
     /// Appends a batch the broker built itself (internal topics).
     pub(crate) fn append_internal(&self, batch: &[u8]) -> Result<Appended, Refusal> {
+        if self.deleted.get() {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        }
         let header = BatchHeader::read(batch)?;
         let appended = self.log.append(batch, header, self.leader_epoch.get())?;
         self.last_ticket.set(Some(appended.ticket));

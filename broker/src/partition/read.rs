@@ -87,6 +87,7 @@ impl Partition {
                 given.bytes = read.bytes;
                 given
             }
+            Err(_) if self.deleted.get() => Given::error(ErrorCode::UnknownTopicOrPartition),
             Err(error) => Given::error(errors::of_read(&error)),
         }
     }

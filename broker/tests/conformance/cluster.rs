@@ -1,13 +1,19 @@
 //! What brokers tell of themselves: versions, brokers, quorum, directories, and the lists that are empty here.
 
 use millstream_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use millstream_protocol::messages::create_acls::{AclCreation, CreateAclsRequest, CreateAclsResponse};
-use millstream_protocol::messages::delete_acls::{DeleteAclsFilter, DeleteAclsRequest, DeleteAclsResponse};
+use millstream_protocol::messages::create_acls::{
+    AclCreation, CreateAclsRequest, CreateAclsResponse,
+};
+use millstream_protocol::messages::delete_acls::{
+    DeleteAclsFilter, DeleteAclsRequest, DeleteAclsResponse,
+};
 use millstream_protocol::messages::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
 use millstream_protocol::messages::describe_client_quotas::{
     ComponentData, DescribeClientQuotasRequest, DescribeClientQuotasResponse,
 };
-use millstream_protocol::messages::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use millstream_protocol::messages::describe_cluster::{
+    DescribeClusterRequest, DescribeClusterResponse,
+};
 use millstream_protocol::messages::describe_log_dirs::{
     DescribableLogDirTopic, DescribeLogDirsRequest, DescribeLogDirsResponse,
 };
@@ -17,10 +23,15 @@ use millstream_protocol::messages::describe_quorum::{
 use millstream_protocol::messages::describe_user_scram_credentials::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse, UserName,
 };
-use millstream_protocol::messages::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse, TopicPartitions};
-use millstream_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use millstream_protocol::messages::elect_leaders::{
+    ElectLeadersRequest, ElectLeadersResponse, TopicPartitions,
+};
+use millstream_protocol::messages::init_producer_id::{
+    InitProducerIdRequest, InitProducerIdResponse,
+};
 use millstream_protocol::messages::list_partition_reassignments::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ListPartitionReassignmentsTopics,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    ListPartitionReassignmentsTopics,
 };
 
 use crate::sides::Sides;
@@ -28,12 +39,14 @@ use crate::sides::Sides;
 /// The cluster's id and the data directory differ between any two brokers.
 pub fn learn(sides: &mut Sides) {
     for side in sides.both() {
-        let cluster: DescribeClusterResponse<'_> =
-            side.ask(0, &DescribeClusterRequest::default()).expect("the cluster is described");
+        let cluster: DescribeClusterResponse<'_> = side
+            .ask(0, &DescribeClusterRequest::default())
+            .expect("the cluster is described");
         assert_eq!(cluster.cluster_id.len(), 22, "{}", cluster.cluster_id);
         side.learn(&cluster.cluster_id, "CLUSTER");
-        let dirs: DescribeLogDirsResponse<'_> =
-            side.ask(1, &DescribeLogDirsRequest::default()).expect("the directories are described");
+        let dirs: DescribeLogDirsResponse<'_> = side
+            .ask(1, &DescribeLogDirsRequest::default())
+            .expect("the directories are described");
         side.learn(&dirs.results[0].log_dir, "DIRECTORY");
     }
 }
@@ -51,7 +64,9 @@ pub fn cases(sides: &mut Sides) {
 fn api_versions(sides: &mut Sides) {
     // Which APIs are served is not the same on purpose; those that are have Kafka's ranges.
     let settle = |response: &mut ApiVersionsResponse<'static>| {
-        response.api_keys.retain(|key| millstream_protocol::api::row(key.api_key).is_some());
+        response
+            .api_keys
+            .retain(|key| millstream_protocol::api::row(key.api_key).is_some());
         response.api_keys.sort_by_key(|key| key.api_key);
         // transaction.version and group.version wait for transactions and the new group protocol; the others may differ in
         // level, as the metadata are our own.
@@ -60,7 +75,10 @@ fn api_versions(sides: &mut Sides) {
         response.finalized_features_epoch = i64::from(response.finalized_features_epoch > 0);
     };
     let named = |name: &'static str, version: &'static str| {
-        move |_: &_, _| ApiVersionsRequest { client_software_name: name.into(), client_software_version: version.into() }
+        move |_: &_, _| ApiVersionsRequest {
+            client_software_name: name.into(),
+            client_software_version: version.into(),
+        }
     };
     let all = Sides::versions::<ApiVersionsRequest<'_>>();
     sides.case("ranges", all, named("conformance", "1.0"), settle);
@@ -71,7 +89,12 @@ fn api_versions(sides: &mut Sides) {
 fn describe_cluster(sides: &mut Sides) {
     let all = Sides::versions::<DescribeClusterRequest>();
     let nothing = |_: &mut DescribeClusterResponse<'static>| {};
-    sides.case("as it is", all.clone(), |_, _| DescribeClusterRequest::default(), nothing);
+    sides.case(
+        "as it is",
+        all.clone(),
+        |_, _| DescribeClusterRequest::default(),
+        nothing,
+    );
     let operations = |_: &_, version| DescribeClusterRequest {
         include_cluster_authorized_operations: true,
         include_fenced_brokers: version >= 2,
@@ -79,8 +102,16 @@ fn describe_cluster(sides: &mut Sides) {
     };
     sides.case("with operations", all, operations, nothing);
     for endpoint_type in [2, 3, 0] {
-        let request = move |_: &_, _| DescribeClusterRequest { endpoint_type, ..Default::default() };
-        sides.case(&format!("endpoint type {endpoint_type}"), 1..=2, request, nothing);
+        let request = move |_: &_, _| DescribeClusterRequest {
+            endpoint_type,
+            ..Default::default()
+        };
+        sides.case(
+            &format!("endpoint type {endpoint_type}"),
+            1..=2,
+            request,
+            nothing,
+        );
     }
 }
 
@@ -91,8 +122,13 @@ fn describe_quorum(sides: &mut Sides) {
             // Where controllers listen: no second port is opened here while there is one node.
             node.listeners.clear();
         }
-        for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            (partition.leader_epoch, partition.high_watermark) = (0, i64::from(partition.high_watermark > 0));
+        for partition in response
+            .topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+        {
+            (partition.leader_epoch, partition.high_watermark) =
+                (0, i64::from(partition.high_watermark > 0));
             for replica in &mut partition.current_voters {
                 replica.log_end_offset = i64::from(replica.log_end_offset > 0);
                 replica.last_fetch_timestamp = replica.last_fetch_timestamp.signum();
@@ -103,13 +139,33 @@ fn describe_quorum(sides: &mut Sides) {
     };
     let asked = |topic: &'static str, index: i32| {
         move |_: &_, _| DescribeQuorumRequest {
-            topics: vec![TopicData { topic_name: topic.into(), partitions: vec![PartitionData { partition_index: index }] }],
+            topics: vec![TopicData {
+                topic_name: topic.into(),
+                partitions: vec![PartitionData {
+                    partition_index: index,
+                }],
+            }],
         }
     };
-    sides.case("the metadata", all.clone(), asked("__cluster_metadata", 0), settle);
+    sides.case(
+        "the metadata",
+        all.clone(),
+        asked("__cluster_metadata", 0),
+        settle,
+    );
     sides.case("another topic", all.clone(), asked("plain", 0), settle);
-    sides.case("another partition", all.clone(), asked("__cluster_metadata", 1), settle);
-    sides.case("no topic", all, |_, _| DescribeQuorumRequest::default(), settle);
+    sides.case(
+        "another partition",
+        all.clone(),
+        asked("__cluster_metadata", 1),
+        settle,
+    );
+    sides.case(
+        "no topic",
+        all,
+        |_, _| DescribeQuorumRequest::default(),
+        settle,
+    );
 }
 
 fn describe_log_dirs(sides: &mut Sides) {
@@ -118,10 +174,14 @@ fn describe_log_dirs(sides: &mut Sides) {
         for directory in &mut response.results {
             directory.total_bytes = directory.total_bytes.signum();
             directory.usable_bytes = directory.usable_bytes.signum();
-            directory.topics.retain(|topic| !topic.name.starts_with("__cluster"));
+            directory
+                .topics
+                .retain(|topic| !topic.name.starts_with("__cluster"));
             directory.topics.sort_by(|a, b| a.name.cmp(&b.name));
             for topic in &mut directory.topics {
-                topic.partitions.sort_by_key(|partition| partition.partition_index);
+                topic
+                    .partitions
+                    .sort_by_key(|partition| partition.partition_index);
             }
         }
     };
@@ -138,11 +198,31 @@ fn describe_log_dirs(sides: &mut Sides) {
             ),
         }
     };
-    sides.case("one partition", all.clone(), topics(&[("plain", &[1])]), settle);
-    sides.case("no partitions", all.clone(), topics(&[("plain", &[])]), settle);
-    sides.case("unknown", all.clone(), topics(&[("plain", &[0, 9]), ("nowhere", &[0])]), settle);
+    sides.case(
+        "one partition",
+        all.clone(),
+        topics(&[("plain", &[1])]),
+        settle,
+    );
+    sides.case(
+        "no partitions",
+        all.clone(),
+        topics(&[("plain", &[])]),
+        settle,
+    );
+    sides.case(
+        "unknown",
+        all.clone(),
+        topics(&[("plain", &[0, 9]), ("nowhere", &[0])]),
+        settle,
+    );
     sides.case("no topics", all.clone(), topics(&[]), settle);
-    sides.case("all", all, |_, _| DescribeLogDirsRequest { topics: None }, settle);
+    sides.case(
+        "all",
+        all,
+        |_, _| DescribeLogDirsRequest { topics: None },
+        settle,
+    );
 }
 
 fn security(sides: &mut Sides) {
@@ -153,7 +233,12 @@ fn security(sides: &mut Sides) {
         permission_type: 1,
         ..Default::default()
     };
-    sides.case("any", 1..=3, acls, |_: &mut DescribeAclsResponse<'static>| {});
+    sides.case(
+        "any",
+        1..=3,
+        acls,
+        |_: &mut DescribeAclsResponse<'static>| {},
+    );
     let creation = AclCreation {
         resource_type: 2,
         resource_name: "plain".into(),
@@ -163,39 +248,94 @@ fn security(sides: &mut Sides) {
         permission_type: 3,
         ..Default::default()
     };
-    let create = |_: &_, _| CreateAclsRequest { creations: vec![creation.clone(), creation.clone()] };
-    sides.case("two", 1..=3, create, |_: &mut CreateAclsResponse<'static>| {});
-    let filter = DeleteAclsFilter { resource_type_filter: 2, operation: 1, permission_type: 1, ..Default::default() };
-    let delete = |_: &_, _| DeleteAclsRequest { filters: vec![filter.clone(), filter.clone()] };
-    sides.case("two", 1..=3, delete, |_: &mut DeleteAclsResponse<'static>| {});
+    let create = |_: &_, _| CreateAclsRequest {
+        creations: vec![creation.clone(), creation.clone()],
+    };
+    sides.case(
+        "two",
+        1..=3,
+        create,
+        |_: &mut CreateAclsResponse<'static>| {},
+    );
+    let filter = DeleteAclsFilter {
+        resource_type_filter: 2,
+        operation: 1,
+        permission_type: 1,
+        ..Default::default()
+    };
+    let delete = |_: &_, _| DeleteAclsRequest {
+        filters: vec![filter.clone(), filter.clone()],
+    };
+    sides.case(
+        "two",
+        1..=3,
+        delete,
+        |_: &mut DeleteAclsResponse<'static>| {},
+    );
 
     let nothing = |_: &mut DescribeClientQuotasResponse<'static>| {};
     let component = |entity_type: &'static str, match_type, name: Option<&'static str>| {
         move |_: &_, _| DescribeClientQuotasRequest {
-            components: vec![ComponentData { entity_type: entity_type.into(), match_type, r#match: name.map(Into::into) }],
+            components: vec![ComponentData {
+                entity_type: entity_type.into(),
+                match_type,
+                r#match: name.map(Into::into),
+            }],
             strict: false,
         }
     };
-    sides.case("all", 0..=1, |_, _| DescribeClientQuotasRequest::default(), nothing);
+    sides.case(
+        "all",
+        0..=1,
+        |_, _| DescribeClientQuotasRequest::default(),
+        nothing,
+    );
     sides.case("one user", 0..=1, component("user", 0, Some("a")), nothing);
-    sides.case("an unknown entity", 0..=1, component("planet", 2, None), nothing);
+    sides.case(
+        "an unknown entity",
+        0..=1,
+        component("planet", 2, None),
+        nothing,
+    );
     sides.case("no entity", 0..=1, component("", 2, None), nothing);
-    sides.case("an unknown match", 0..=1, component("user", 7, None), nothing);
+    sides.case(
+        "an unknown match",
+        0..=1,
+        component("user", 7, None),
+        nothing,
+    );
 
     let nothing = |_: &mut DescribeUserScramCredentialsResponse<'static>| {};
     let users = |users: Option<&'static [&str]>| {
         move |_: &_, _| DescribeUserScramCredentialsRequest {
-            users: users.map(|users| users.iter().map(|name| UserName { name: (*name).into() }).collect()),
+            users: users.map(|users| {
+                users
+                    .iter()
+                    .map(|name| UserName {
+                        name: (*name).into(),
+                    })
+                    .collect()
+            }),
         }
     };
     sides.case("all", 0..=0, users(None), nothing);
     sides.case("none", 0..=0, users(Some(&[])), nothing);
-    sides.case("some", 0..=0, users(Some(&["a", "b"])), |response: &mut DescribeUserScramCredentialsResponse<'static>| {
-        response.results.sort_by(|a, b| a.user.cmp(&b.user));
-    });
-    sides.case("one twice", 0..=0, users(Some(&["a", "b", "a"])), |response: &mut DescribeUserScramCredentialsResponse<'static>| {
-        response.results.sort_by(|a, b| a.user.cmp(&b.user));
-    });
+    sides.case(
+        "some",
+        0..=0,
+        users(Some(&["a", "b"])),
+        |response: &mut DescribeUserScramCredentialsResponse<'static>| {
+            response.results.sort_by(|a, b| a.user.cmp(&b.user));
+        },
+    );
+    sides.case(
+        "one twice",
+        0..=0,
+        users(Some(&["a", "b", "a"])),
+        |response: &mut DescribeUserScramCredentialsResponse<'static>| {
+            response.results.sort_by(|a, b| a.user.cmp(&b.user));
+        },
+    );
 }
 
 fn elections(sides: &mut Sides) {
@@ -207,26 +347,53 @@ fn elections(sides: &mut Sides) {
             topic_partitions: Some(
                 topics
                     .iter()
-                    .map(|(topic, partitions)| TopicPartitions { topic: (*topic).into(), partitions: partitions.to_vec() })
+                    .map(|(topic, partitions)| TopicPartitions {
+                        topic: (*topic).into(),
+                        partitions: partitions.to_vec(),
+                    })
                     .collect(),
             ),
             ..Default::default()
         }
     };
-    sides.case("not needed", all.clone(), elect(0, &[("plain", &[0, 1])]), nothing);
-    sides.case("unknown", all.clone(), elect(0, &[("plain", &[9]), ("nowhere", &[0])]), nothing);
+    sides.case(
+        "not needed",
+        all.clone(),
+        elect(0, &[("plain", &[0, 1])]),
+        nothing,
+    );
+    sides.case(
+        "unknown",
+        all.clone(),
+        elect(0, &[("plain", &[9]), ("nowhere", &[0])]),
+        nothing,
+    );
     sides.case("unclean", 1..=2, elect(1, &[("plain", &[0])]), nothing);
     sides.case("no such type", 1..=2, elect(5, &[("plain", &[0])]), nothing);
     sides.case("none", all.clone(), elect(0, &[]), nothing);
-    let every = |_: &_, _| ElectLeadersRequest { topic_partitions: None, ..Default::default() };
+    let every = |_: &_, _| ElectLeadersRequest {
+        topic_partitions: None,
+        ..Default::default()
+    };
     sides.case("all", all, every, nothing);
 
     let nothing = |_: &mut ListPartitionReassignmentsResponse<'static>| {};
-    sides.case("all", 0..=0, |_, _| ListPartitionReassignmentsRequest::default(), nothing);
+    sides.case(
+        "all",
+        0..=0,
+        |_, _| ListPartitionReassignmentsRequest::default(),
+        nothing,
+    );
     let some = |_: &_, _| ListPartitionReassignmentsRequest {
         topics: Some(vec![
-            ListPartitionReassignmentsTopics { name: "plain".into(), partition_indexes: vec![0, 9] },
-            ListPartitionReassignmentsTopics { name: "nowhere".into(), partition_indexes: vec![0] },
+            ListPartitionReassignmentsTopics {
+                name: "plain".into(),
+                partition_indexes: vec![0, 9],
+            },
+            ListPartitionReassignmentsTopics {
+                name: "nowhere".into(),
+                partition_indexes: vec![0],
+            },
         ]),
         ..Default::default()
     };
@@ -235,14 +402,28 @@ fn elections(sides: &mut Sides) {
 
 fn producer_ids(sides: &mut Sides) {
     let all = Sides::versions::<InitProducerIdRequest<'_>>();
-    let settle = |response: &mut InitProducerIdResponse| response.producer_id = response.producer_id.min(0);
-    let none = |_: &_, _| InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+    let settle =
+        |response: &mut InitProducerIdResponse| response.producer_id = response.producer_id.min(0);
+    let none = |_: &_, _| InitProducerIdRequest {
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
     sides.case("idempotent", all.clone(), none, settle);
-    let again = |_: &_, _| InitProducerIdRequest { producer_id: 7, producer_epoch: 3, ..Default::default() };
+    let again = |_: &_, _| InitProducerIdRequest {
+        producer_id: 7,
+        producer_epoch: 3,
+        ..Default::default()
+    };
     sides.case("idempotent, with an id", 3..=5, again, settle);
-    let half = |_: &_, _| InitProducerIdRequest { producer_id: 7, ..Default::default() };
+    let half = |_: &_, _| InitProducerIdRequest {
+        producer_id: 7,
+        ..Default::default()
+    };
     sides.case("an id without epoch", 3..=5, half, settle);
-    let empty = |_: &_, _| InitProducerIdRequest { transactional_id: Some("".into()), ..Default::default() };
+    let empty = |_: &_, _| InitProducerIdRequest {
+        transactional_id: Some("".into()),
+        ..Default::default()
+    };
     sides.case("an empty transactional id", all.clone(), empty, settle);
     let transactional = |_: &_, _| InitProducerIdRequest {
         transactional_id: Some("t".into()),

@@ -10,7 +10,9 @@ use millstream_protocol::messages::incremental_alter_configs as incremental;
 use millstream_protocol::messages::incremental_alter_configs::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use millstream_protocol::messages::list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+use millstream_protocol::messages::list_config_resources::{
+    ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
 
 use crate::sides::{Side, Sides};
 use crate::topics;
@@ -23,7 +25,12 @@ const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
 pub fn cases(sides: &mut Sides) {
-    topics::create(sides, "set", 1, &[("retention.ms", "-1"), ("cleanup.policy", "delete")]);
+    topics::create(
+        sides,
+        "set",
+        1,
+        &[("retention.ms", "-1"), ("cleanup.policy", "delete")],
+    );
     describe(sides);
     alter(sides);
     alter_incrementally(sides);
@@ -35,7 +42,13 @@ fn settle(response: &mut DescribeConfigsResponse<'static>) {
         result.configs.sort_by(|a, b| a.name.cmp(&b.name));
         for config in &mut result.configs {
             // Each says it in its own words.
-            config.documentation = config.documentation.take().map(|text| if text.is_empty() { text } else { "words".into() });
+            config.documentation = config.documentation.take().map(|text| {
+                if text.is_empty() {
+                    text
+                } else {
+                    "words".into()
+                }
+            });
         }
     }
 }
@@ -53,33 +66,113 @@ fn describe(sides: &mut Sides) {
             include_documentation: version >= 3,
         }
     };
-    let some = Some(&["retention.ms", "cleanup.policy", "segment.bytes", "no.such.config"][..]);
-    sides.case("some of a topic", all.clone(), of(TOPIC, "set", some), settle);
-    sides.case("all of a topic", all.clone(), of(TOPIC, "set", None), settle);
-    sides.case("no keys of a topic", all.clone(), of(TOPIC, "set", Some(&[])), settle);
+    let some = Some(
+        &[
+            "retention.ms",
+            "cleanup.policy",
+            "segment.bytes",
+            "no.such.config",
+        ][..],
+    );
+    sides.case(
+        "some of a topic",
+        all.clone(),
+        of(TOPIC, "set", some),
+        settle,
+    );
+    sides.case(
+        "all of a topic",
+        all.clone(),
+        of(TOPIC, "set", None),
+        settle,
+    );
+    sides.case(
+        "no keys of a topic",
+        all.clone(),
+        of(TOPIC, "set", Some(&[])),
+        settle,
+    );
     let bare = |_: &Side, _| DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource { resource_type: TOPIC, resource_name: "set".into(), configuration_keys: None }],
+        resources: vec![DescribeConfigsResource {
+            resource_type: TOPIC,
+            resource_name: "set".into(),
+            configuration_keys: None,
+        }],
         ..Default::default()
     };
-    sides.case("all of a topic, without synonyms", all.clone(), bare, settle);
-    sides.case("an unknown topic", all.clone(), of(TOPIC, "nowhere", None), settle);
-    sides.case("a bad topic name", all.clone(), of(TOPIC, "a b", None), settle);
+    sides.case(
+        "all of a topic, without synonyms",
+        all.clone(),
+        bare,
+        settle,
+    );
+    sides.case(
+        "an unknown topic",
+        all.clone(),
+        of(TOPIC, "nowhere", None),
+        settle,
+    );
+    sides.case(
+        "a bad topic name",
+        all.clone(),
+        of(TOPIC, "a b", None),
+        settle,
+    );
     sides.case("no topic name", all.clone(), of(TOPIC, "", None), settle);
-    let broker = Some(&["num.partitions", "log.retention.ms", "log.retention.hours", "message.max.bytes", "log.cleaner.threads", "node.id", "auto.create.topics.enable"][..]);
-    sides.case("some of a broker", all.clone(), of(BROKER, "1", broker), settle);
+    let broker = Some(
+        &[
+            "num.partitions",
+            "log.retention.ms",
+            "log.retention.hours",
+            "message.max.bytes",
+            "log.cleaner.threads",
+            "node.id",
+            "auto.create.topics.enable",
+        ][..],
+    );
+    sides.case(
+        "some of a broker",
+        all.clone(),
+        of(BROKER, "1", broker),
+        settle,
+    );
     sides.case("all brokers", all.clone(), of(BROKER, "", None), settle);
     sides.case("another broker", all.clone(), of(BROKER, "2", None), settle);
     sides.case("no number", all.clone(), of(BROKER, "one", None), settle);
     sides.case("an unknown type", all.clone(), of(3, "x", None), settle);
-    sides.case("client metrics", all.clone(), of(CLIENT_METRICS, "m", None), settle);
-    sides.case("client metrics without name", all.clone(), of(CLIENT_METRICS, "", None), settle);
+    sides.case(
+        "client metrics",
+        all.clone(),
+        of(CLIENT_METRICS, "m", None),
+        settle,
+    );
+    sides.case(
+        "client metrics without name",
+        all.clone(),
+        of(CLIENT_METRICS, "", None),
+        settle,
+    );
     sides.case("a group", all.clone(), of(GROUP, "g", None), settle);
-    sides.case("a group without name", all.clone(), of(GROUP, "", None), settle);
-    sides.case("a logger of another broker", all.clone(), of(BROKER_LOGGER, "2", None), settle);
+    sides.case(
+        "a group without name",
+        all.clone(),
+        of(GROUP, "", None),
+        settle,
+    );
+    sides.case(
+        "a logger of another broker",
+        all.clone(),
+        of(BROKER_LOGGER, "2", None),
+        settle,
+    );
     let two = move |side: &Side, version: i16| {
         let mut request = of(TOPIC, "set", some)(side, version);
-        request.resources.extend(of(TOPIC, "nowhere", None)(side, version).resources);
-        request.resources.extend(of(TOPIC, "set", Some(&["retention.ms"]))(side, version).resources);
+        request
+            .resources
+            .extend(of(TOPIC, "nowhere", None)(side, version).resources);
+        request
+            .resources
+            .extend(of(TOPIC, "set", Some(&["retention.ms"]))(side, version).resources);
         request
     };
     sides.case("good beside bad", all, two, settle);
@@ -89,7 +182,11 @@ type Pairs = &'static [(&'static str, Option<&'static str>)];
 
 fn alter(sides: &mut Sides) {
     let all = Sides::versions::<AlterConfigsRequest<'_>>();
-    let settle = |response: &mut AlterConfigsResponse<'static>| response.responses.sort_by(|a, b| a.resource_name.cmp(&b.resource_name));
+    let settle = |response: &mut AlterConfigsResponse<'static>| {
+        response
+            .responses
+            .sort_by(|a, b| a.resource_name.cmp(&b.resource_name))
+    };
     let of = |resource_type: i8, name: &'static str, configs: Pairs| {
         move |_: &Side, _: i16| AlterConfigsRequest {
             resources: vec![AlterConfigsResource {
@@ -97,23 +194,74 @@ fn alter(sides: &mut Sides) {
                 resource_name: name.into(),
                 configs: configs
                     .iter()
-                    .map(|(name, value)| AlterableConfig { name: (*name).into(), value: value.map(Into::into) })
+                    .map(|(name, value)| AlterableConfig {
+                        name: (*name).into(),
+                        value: value.map(Into::into),
+                    })
                     .collect(),
             }],
             validate_only: false,
         }
     };
-    sides.case("a topic", all.clone(), of(TOPIC, "set", &[("retention.ms", Some("86400000")), ("max.message.bytes", Some("2000000"))]), settle);
-    sides.case("a bad value", all.clone(), of(TOPIC, "set", &[("retention.ms", Some("soon"))]), settle);
-    sides.case("an unknown key", all.clone(), of(TOPIC, "set", &[("no.such.config", Some("1"))]), settle);
-    sides.case("a null value", all.clone(), of(TOPIC, "set", &[("retention.ms", None)]), settle);
-    sides.case("an unknown topic", all.clone(), of(TOPIC, "nowhere", &[("retention.ms", Some("1"))]), settle);
-    sides.case("another broker", all.clone(), of(BROKER, "7", &[("log.cleaner.threads", Some("2"))]), settle);
-    sides.case("a broker's read-only", all.clone(), of(BROKER, "1", &[("num.io.threads.", Some("2")), ("node.id", Some("5"))]), settle);
+    sides.case(
+        "a topic",
+        all.clone(),
+        of(
+            TOPIC,
+            "set",
+            &[
+                ("retention.ms", Some("86400000")),
+                ("max.message.bytes", Some("2000000")),
+            ],
+        ),
+        settle,
+    );
+    sides.case(
+        "a bad value",
+        all.clone(),
+        of(TOPIC, "set", &[("retention.ms", Some("soon"))]),
+        settle,
+    );
+    sides.case(
+        "an unknown key",
+        all.clone(),
+        of(TOPIC, "set", &[("no.such.config", Some("1"))]),
+        settle,
+    );
+    sides.case(
+        "a null value",
+        all.clone(),
+        of(TOPIC, "set", &[("retention.ms", None)]),
+        settle,
+    );
+    sides.case(
+        "an unknown topic",
+        all.clone(),
+        of(TOPIC, "nowhere", &[("retention.ms", Some("1"))]),
+        settle,
+    );
+    sides.case(
+        "another broker",
+        all.clone(),
+        of(BROKER, "7", &[("log.cleaner.threads", Some("2"))]),
+        settle,
+    );
+    sides.case(
+        "a broker's read-only",
+        all.clone(),
+        of(
+            BROKER,
+            "1",
+            &[("num.io.threads.", Some("2")), ("node.id", Some("5"))],
+        ),
+        settle,
+    );
     sides.case("an unknown type", all.clone(), of(3, "x", &[]), settle);
     let twice = move |side: &Side, version: i16| {
         let mut request = of(TOPIC, "set", &[("retention.ms", Some("5"))])(side, version);
-        request.resources.extend(of(TOPIC, "set", &[("retention.ms", Some("6"))])(side, version).resources);
+        request
+            .resources
+            .extend(of(TOPIC, "set", &[("retention.ms", Some("6"))])(side, version).resources);
         request
     };
     sides.case("twice", all.clone(), twice, settle);
@@ -132,7 +280,9 @@ const SUBTRACT: i8 = 3;
 fn alter_incrementally(sides: &mut Sides) {
     let all = Sides::versions::<IncrementalAlterConfigsRequest<'_>>();
     let settle = |response: &mut IncrementalAlterConfigsResponse<'static>| {
-        response.responses.sort_by(|a, b| a.resource_name.cmp(&b.resource_name));
+        response
+            .responses
+            .sort_by(|a, b| a.resource_name.cmp(&b.resource_name));
     };
     type Steps = &'static [(&'static str, i8, Option<&'static str>)];
     let of = |resource_type: i8, name: &'static str, steps: Steps| {
@@ -142,58 +292,222 @@ fn alter_incrementally(sides: &mut Sides) {
                 resource_name: name.into(),
                 configs: steps
                     .iter()
-                    .map(|(name, config_operation, value)| incremental::AlterableConfig {
-                        name: (*name).into(),
-                        config_operation: *config_operation,
-                        value: value.map(Into::into),
-                    })
+                    .map(
+                        |(name, config_operation, value)| incremental::AlterableConfig {
+                            name: (*name).into(),
+                            config_operation: *config_operation,
+                            value: value.map(Into::into),
+                        },
+                    )
                     .collect(),
             }],
             validate_only: false,
         }
     };
     for (name, resource_type, resource, steps) in [
-        ("set", TOPIC, "set", &[("retention.ms", SET, Some("100000"))][..]),
-        ("append", TOPIC, "set", &[("cleanup.policy", APPEND, Some("compact"))]),
-        ("append again", TOPIC, "set", &[("cleanup.policy", APPEND, Some("compact"))]),
-        ("subtract", TOPIC, "set", &[("cleanup.policy", SUBTRACT, Some("compact"))]),
-        ("subtract what is not there", TOPIC, "set", &[("cleanup.policy", SUBTRACT, Some("compact"))]),
-        ("append to no list", TOPIC, "set", &[("retention.ms", APPEND, Some("1"))]),
-        ("append a bad value", TOPIC, "set", &[("cleanup.policy", APPEND, Some("burn"))]),
+        (
+            "set",
+            TOPIC,
+            "set",
+            &[("retention.ms", SET, Some("100000"))][..],
+        ),
+        (
+            "append",
+            TOPIC,
+            "set",
+            &[("cleanup.policy", APPEND, Some("compact"))],
+        ),
+        (
+            "append again",
+            TOPIC,
+            "set",
+            &[("cleanup.policy", APPEND, Some("compact"))],
+        ),
+        (
+            "subtract",
+            TOPIC,
+            "set",
+            &[("cleanup.policy", SUBTRACT, Some("compact"))],
+        ),
+        (
+            "subtract what is not there",
+            TOPIC,
+            "set",
+            &[("cleanup.policy", SUBTRACT, Some("compact"))],
+        ),
+        (
+            "append to no list",
+            TOPIC,
+            "set",
+            &[("retention.ms", APPEND, Some("1"))],
+        ),
+        (
+            "append a bad value",
+            TOPIC,
+            "set",
+            &[("cleanup.policy", APPEND, Some("burn"))],
+        ),
         ("delete", TOPIC, "set", &[("retention.ms", DELETE, None)]),
-        ("delete what is not set", TOPIC, "set", &[("segment.ms", DELETE, None)]),
-        ("delete an unknown key", TOPIC, "set", &[("no.such.config", DELETE, None)]),
+        (
+            "delete what is not set",
+            TOPIC,
+            "set",
+            &[("segment.ms", DELETE, None)],
+        ),
+        (
+            "delete an unknown key",
+            TOPIC,
+            "set",
+            &[("no.such.config", DELETE, None)],
+        ),
         ("a null value", TOPIC, "set", &[("retention.ms", SET, None)]),
-        ("a bad value", TOPIC, "set", &[("min.insync.replicas", SET, Some("0"))]),
-        ("an unknown key", TOPIC, "set", &[("no.such.config", SET, Some("1"))]),
-        ("an unknown operation", TOPIC, "set", &[("retention.ms", 9, Some("1"))]),
-        ("one key twice", TOPIC, "set", &[("retention.ms", SET, Some("1")), ("retention.ms", SET, Some("2"))]),
+        (
+            "a bad value",
+            TOPIC,
+            "set",
+            &[("min.insync.replicas", SET, Some("0"))],
+        ),
+        (
+            "an unknown key",
+            TOPIC,
+            "set",
+            &[("no.such.config", SET, Some("1"))],
+        ),
+        (
+            "an unknown operation",
+            TOPIC,
+            "set",
+            &[("retention.ms", 9, Some("1"))],
+        ),
+        (
+            "one key twice",
+            TOPIC,
+            "set",
+            &[
+                ("retention.ms", SET, Some("1")),
+                ("retention.ms", SET, Some("2")),
+            ],
+        ),
         ("nothing", TOPIC, "set", &[]),
-        ("an unknown topic", TOPIC, "nowhere", &[("retention.ms", SET, Some("1"))]),
-        ("a bad topic name", TOPIC, "a b", &[("retention.ms", SET, Some("1"))]),
-        ("no topic name", TOPIC, "", &[("retention.ms", SET, Some("1"))]),
-        ("a broker", BROKER, "1", &[("log.cleaner.threads", SET, Some("2"))]),
-        ("all brokers", BROKER, "", &[("log.retention.ms", SET, Some("604800000"))]),
-        ("a broker's read-only key", BROKER, "1", &[("node.id", SET, Some("5"))]),
-        ("a broker's bad value", BROKER, "1", &[("log.cleaner.threads", SET, Some("many"))]),
-        ("per broker only, for all", BROKER, "", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
-        ("another broker", BROKER, "7", &[("log.cleaner.threads", SET, Some("2"))]),
-        ("no number", BROKER, "one", &[("log.cleaner.threads", SET, Some("2"))]),
+        (
+            "an unknown topic",
+            TOPIC,
+            "nowhere",
+            &[("retention.ms", SET, Some("1"))],
+        ),
+        (
+            "a bad topic name",
+            TOPIC,
+            "a b",
+            &[("retention.ms", SET, Some("1"))],
+        ),
+        (
+            "no topic name",
+            TOPIC,
+            "",
+            &[("retention.ms", SET, Some("1"))],
+        ),
+        (
+            "a broker",
+            BROKER,
+            "1",
+            &[("log.cleaner.threads", SET, Some("2"))],
+        ),
+        (
+            "all brokers",
+            BROKER,
+            "",
+            &[("log.retention.ms", SET, Some("604800000"))],
+        ),
+        (
+            "a broker's read-only key",
+            BROKER,
+            "1",
+            &[("node.id", SET, Some("5"))],
+        ),
+        (
+            "a broker's bad value",
+            BROKER,
+            "1",
+            &[("log.cleaner.threads", SET, Some("many"))],
+        ),
+        (
+            "per broker only, for all",
+            BROKER,
+            "",
+            &[("listeners", SET, Some("PLAINTEXT://:1"))],
+        ),
+        (
+            "another broker",
+            BROKER,
+            "7",
+            &[("log.cleaner.threads", SET, Some("2"))],
+        ),
+        (
+            "no number",
+            BROKER,
+            "one",
+            &[("log.cleaner.threads", SET, Some("2"))],
+        ),
         ("an unknown type", 3, "x", &[("a", SET, Some("b"))]),
-        ("client metrics", CLIENT_METRICS, "m", &[("interval.ms", SET, Some("60000"))]),
-        ("client metrics, a bad value", CLIENT_METRICS, "m", &[("interval.ms", SET, Some("1"))]),
-        ("client metrics, an unknown key", CLIENT_METRICS, "m", &[("odd", SET, Some("1"))]),
-        ("a group", GROUP, "g", &[("consumer.session.timeout.ms", SET, Some("50000"))]),
-        ("a group, a bad value", GROUP, "g", &[("consumer.session.timeout.ms", SET, Some("1"))]),
-        ("a group, an unknown key", GROUP, "g", &[("odd", SET, Some("1"))]),
-        ("a group without name", GROUP, "", &[("consumer.session.timeout.ms", SET, Some("50000"))]),
+        (
+            "client metrics",
+            CLIENT_METRICS,
+            "m",
+            &[("interval.ms", SET, Some("60000"))],
+        ),
+        (
+            "client metrics, a bad value",
+            CLIENT_METRICS,
+            "m",
+            &[("interval.ms", SET, Some("1"))],
+        ),
+        (
+            "client metrics, an unknown key",
+            CLIENT_METRICS,
+            "m",
+            &[("odd", SET, Some("1"))],
+        ),
+        (
+            "a group",
+            GROUP,
+            "g",
+            &[("consumer.session.timeout.ms", SET, Some("50000"))],
+        ),
+        (
+            "a group, a bad value",
+            GROUP,
+            "g",
+            &[("consumer.session.timeout.ms", SET, Some("1"))],
+        ),
+        (
+            "a group, an unknown key",
+            GROUP,
+            "g",
+            &[("odd", SET, Some("1"))],
+        ),
+        (
+            "a group without name",
+            GROUP,
+            "",
+            &[("consumer.session.timeout.ms", SET, Some("50000"))],
+        ),
     ] {
-        sides.case(name, all.clone(), of(resource_type, resource, Vec::leak(steps.to_vec())), settle);
+        sides.case(
+            name,
+            all.clone(),
+            of(resource_type, resource, Vec::leak(steps.to_vec())),
+            settle,
+        );
     }
     let twice = move |side: &Side, version: i16| {
         let mut request = of(TOPIC, "set", &[("retention.ms", SET, Some("5"))])(side, version);
-        request.resources.extend(of(TOPIC, "set", &[("segment.ms", SET, Some("60000"))])(side, version).resources);
-        request.resources.extend(of(TOPIC, "nowhere", &[("segment.ms", SET, Some("60000"))])(side, version).resources);
+        request.resources.extend(
+            of(TOPIC, "set", &[("segment.ms", SET, Some("60000"))])(side, version).resources,
+        );
+        request.resources.extend(
+            of(TOPIC, "nowhere", &[("segment.ms", SET, Some("60000"))])(side, version).resources,
+        );
         request
     };
     sides.case("one resource twice", all.clone(), twice, settle);
@@ -216,18 +530,53 @@ fn alter_incrementally(sides: &mut Sides) {
         }
     };
     let as_it_is = |_: &mut DescribeConfigsResponse<'static>| {};
-    sides.case("a topic by then", 4..=4, show(TOPIC, "set", &["retention.ms", "segment.ms", "cleanup.policy"]), crate::configs::settle);
-    sides.case("a broker by then", 4..=4, show(BROKER, "1", &["log.cleaner.threads", "log.retention.ms"]), crate::configs::settle);
-    sides.case("all brokers by then", 4..=4, show(BROKER, "", &["log.retention.ms"]), as_it_is);
-    sides.case("client metrics by then", 4..=4, show(CLIENT_METRICS, "m", &["interval.ms"]), as_it_is);
-    sides.case("a group by then", 4..=4, show(GROUP, "g", &["consumer.session.timeout.ms"]), as_it_is);
+    sides.case(
+        "a topic by then",
+        4..=4,
+        show(
+            TOPIC,
+            "set",
+            &["retention.ms", "segment.ms", "cleanup.policy"],
+        ),
+        crate::configs::settle,
+    );
+    sides.case(
+        "a broker by then",
+        4..=4,
+        show(BROKER, "1", &["log.cleaner.threads", "log.retention.ms"]),
+        crate::configs::settle,
+    );
+    sides.case(
+        "all brokers by then",
+        4..=4,
+        show(BROKER, "", &["log.retention.ms"]),
+        as_it_is,
+    );
+    sides.case(
+        "client metrics by then",
+        4..=4,
+        show(CLIENT_METRICS, "m", &["interval.ms"]),
+        as_it_is,
+    );
+    sides.case(
+        "a group by then",
+        4..=4,
+        show(GROUP, "g", &["consumer.session.timeout.ms"]),
+        as_it_is,
+    );
 }
 
 fn list(sides: &mut Sides) {
     let settle = |response: &mut ListConfigResourcesResponse<'static>| {
-        response.config_resources.sort_by(|a, b| (a.resource_type, &a.resource_name).cmp(&(b.resource_type, &b.resource_name)));
+        response.config_resources.sort_by(|a, b| {
+            (a.resource_type, &a.resource_name).cmp(&(b.resource_type, &b.resource_name))
+        });
     };
-    let of = |types: &'static [i8]| move |_: &Side, _: i16| ListConfigResourcesRequest { resource_types: types.to_vec() };
+    let of = |types: &'static [i8]| {
+        move |_: &Side, _: i16| ListConfigResourcesRequest {
+            resource_types: types.to_vec(),
+        }
+    };
     sides.case("all", 0..=1, of(&[]), settle);
     for (name, types) in [
         ("topics", &[TOPIC][..]),

@@ -37,7 +37,13 @@ impl Side {
     pub fn new(address: &str) -> Side {
         let port = address.rsplit(':').next().expect("host:port");
         let names = vec![(format!("port: {port}"), "port: PORT".to_owned())];
-        Side { address: address.to_owned(), stream: None, correlation_id: 0, names, ids: BTreeMap::new() }
+        Side {
+            address: address.to_owned(),
+            stream: None,
+            correlation_id: 0,
+            names,
+            ids: BTreeMap::new(),
+        }
     }
 
     /// The id this broker gave a topic.
@@ -70,15 +76,23 @@ impl Side {
         };
         header::write(&mut writer, &header, row);
         request.write(&mut writer, version);
-        let bytes = frame::close(writer).unwrap_or_else(|fault| panic!("{} v{version}: {fault}", row.name)).bytes;
+        let bytes = frame::close(writer)
+            .unwrap_or_else(|fault| panic!("{} v{version}: {fault}", row.name))
+            .bytes;
         if self.stream.is_none() {
             let stream = TcpStream::connect(&self.address).expect("the broker listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+            stream
+                .set_read_timeout(Some(PATIENCE))
+                .expect("a timeout can be set");
             stream.set_nodelay(true).expect("it is a TCP connection");
             self.stream = Some(stream);
         }
         // A broken connection shows itself when the answer is read.
-        let _ = self.stream.as_mut().expect("just connected").write_all(&bytes);
+        let _ = self
+            .stream
+            .as_mut()
+            .expect("just connected")
+            .write_all(&bytes);
     }
 
     /// Reads one answer; an error says what came instead.
@@ -88,7 +102,9 @@ impl Side {
             Err(error) => {
                 self.stream = None;
                 return Err(match error.kind() {
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "(no answer)".to_owned(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+                        "(no answer)".to_owned()
+                    }
                     _ => "(closed)".to_owned(),
                 });
             }
@@ -96,14 +112,22 @@ impl Side {
         let row = row::<R>();
         // The few thousand answers of one test run; a response that borrows from nothing else is far easier to handle.
         let bytes: &'static [u8] = Vec::leak(bytes);
-        let (correlation_id, mut body) =
-            header::read_response(bytes, row, version).map_err(|error| format!("(bad header: {error})"))?;
-        assert_eq!(correlation_id, self.correlation_id, "{} v{version}: answers come in order", row.name);
+        let (correlation_id, mut body) = header::read_response(bytes, row, version)
+            .map_err(|error| format!("(bad header: {error})"))?;
+        assert_eq!(
+            correlation_id, self.correlation_id,
+            "{} v{version}: answers come in order",
+            row.name
+        );
         R::read(&mut body, version).map_err(|error| format!("(does not parse: {error}) {bytes:?}"))
     }
 
     /// Asks and reads the answer.
-    pub fn ask<'q, Q: Message<'q>, R: Message<'static>>(&mut self, version: i16, request: &Q) -> Result<R, String> {
+    pub fn ask<'q, Q: Message<'q>, R: Message<'static>>(
+        &mut self,
+        version: i16,
+        request: &Q,
+    ) -> Result<R, String> {
         self.send(version, request);
         self.receive(version)
     }
@@ -217,10 +241,16 @@ impl Sides {
                 side.text(version, &answer)
             };
             let ours = ask(&mut self.ours);
-            self.our_answers.entry(name.clone()).or_default().insert(version, ours);
+            self.our_answers
+                .entry(name.clone())
+                .or_default()
+                .insert(version, ours);
             if let Some(peer) = &mut self.peer {
                 let theirs = ask(peer);
-                self.peer_answers.entry(name.clone()).or_default().insert(version, theirs);
+                self.peer_answers
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(version, theirs);
             }
         }
     }
@@ -233,7 +263,9 @@ impl Sides {
 
     /// Served versions that no case asked for.
     pub fn never_asked(&self) -> Vec<String> {
-        let all = api::served().iter().flat_map(|row| (row.first..=row.max).map(move |version| (row, version)));
+        let all = api::served()
+            .iter()
+            .flat_map(|row| (row.first..=row.max).map(move |version| (row, version)));
         all.filter(|(row, version)| !self.asked.contains(&(row.key as i16, *version)))
             .map(|(row, version)| format!("{} v{version}", row.name))
             .collect()
@@ -245,17 +277,25 @@ impl Sides {
         let on_record = std::fs::read_to_string(record).unwrap_or_default();
         let (kafka, ours_on_record) = match self.peer {
             Some(_) => (self.peer_answers.clone(), self.our_answers.clone()),
-            None => (read_record(&on_record, "kafka "), read_record(&on_record, "ours ")),
+            None => (
+                read_record(&on_record, "kafka "),
+                read_record(&on_record, "ours "),
+            ),
         };
         let mut text = String::new();
         for name in &self.order {
             let is_deliberate = deliberate.iter().any(|(case, _)| case == name);
-            let expected = if is_deliberate { &ours_on_record } else { &kafka };
+            let expected = if is_deliberate {
+                &ours_on_record
+            } else {
+                &kafka
+            };
             for (version, ours) in &self.our_answers[name] {
                 match expected.get(name).and_then(|answers| answers.get(version)) {
                     Some(expected) if expected == ours => {}
                     Some(expected) => write_difference(&mut text, name, *version, expected, ours),
-                    None => writeln!(text, "{name} v{version}: not on record; ours is {ours}").expect("a string"),
+                    None => writeln!(text, "{name} v{version}: not on record; ours is {ours}")
+                        .expect("a string"),
                 }
             }
         }
@@ -302,7 +342,10 @@ fn read_record(text: &str, who: &str) -> Answers {
             let (first, last) = versions.split_once('-').expect("first-last");
             let number = |text: &str| text.parse::<i16>().expect("a version");
             for version in number(first)..=number(last) {
-                answers.entry(name.to_owned()).or_default().insert(version, answer.to_owned());
+                answers
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(version, answer.to_owned());
             }
         }
     }
@@ -319,7 +362,17 @@ fn write_difference(text: &mut String, name: &str, version: i16, expected: &str,
     let part = |whole: &str| -> String {
         let len = whole.chars().count();
         let end = len.saturating_sub(end.saturating_sub(30)).max(start);
-        whole.chars().skip(start).take((end - start).min(900)).collect()
+        whole
+            .chars()
+            .skip(start)
+            .take((end - start).min(900))
+            .collect()
     };
-    writeln!(text, "{name} v{version}\n  kafka: …{}…\n  ours:  …{}…", part(expected), part(ours)).expect("a string");
+    writeln!(
+        text,
+        "{name} v{version}\n  kafka: …{}…\n  ours:  …{}…",
+        part(expected),
+        part(ours)
+    )
+    .expect("a string");
 }

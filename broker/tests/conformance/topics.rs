@@ -1,16 +1,22 @@
 //! Topics: made, grown, shown, and deleted.
 
 use millstream_protocol::messages::create_partitions::{
-    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
+    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreatePartitionsTopic,
 };
 use millstream_protocol::messages::create_topics::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+    CreateTopicsResponse,
 };
-use millstream_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use millstream_protocol::messages::delete_topics::{
+    DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
 use millstream_protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicRequest,
 };
-use millstream_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use millstream_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
 use millstream_protocol::uuid::Uuid;
 
 use crate::sides::{NO_SUCH_ID, Side, Sides};
@@ -28,9 +34,17 @@ pub fn cases(sides: &mut Sides) {
 }
 
 /// Makes a topic on both sides and waits until it can be used.
-pub fn create(sides: &mut Sides, name: &'static str, partitions: i32, configs: &'static [(&str, &str)]) {
+pub fn create(
+    sides: &mut Sides,
+    name: &'static str,
+    partitions: i32,
+    configs: &'static [(&str, &str)],
+) {
     for side in sides.both() {
-        let request = CreateTopicsRequest { topics: vec![topic(name, partitions, 1, configs)], ..Default::default() };
+        let request = CreateTopicsRequest {
+            topics: vec![topic(name, partitions, 1, configs)],
+            ..Default::default()
+        };
         let created: CreateTopicsResponse<'_> = side.ask(7, &request).expect("an answer");
         assert_eq!(created.topics[0].error_code, 0, "{created:?}");
         side.learn_id(name, created.topics[0].topic_id);
@@ -41,29 +55,45 @@ pub fn create(sides: &mut Sides, name: &'static str, partitions: i32, configs: &
 /// Kafka answers before all of it knows the topic.
 fn wait_for(side: &mut Side, name: &str) {
     let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic { name: Some(name.to_owned().into()), ..Default::default() }]),
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(name.to_owned().into()),
+            ..Default::default()
+        }]),
         allow_auto_topic_creation: false,
         ..Default::default()
     };
-    for _ in 0..600 {
+    for attempt in 0.. {
         let known: MetadataResponse<'_> = side.ask(8, &request).expect("an answer");
         let topic = &known.topics[0];
-        if topic.error_code == 0 && topic.partitions.iter().all(|partition| partition.leader_id == 1) {
+        if topic.error_code == 0
+            && topic
+                .partitions
+                .iter()
+                .all(|partition| partition.leader_id == 1)
+        {
             return;
         }
+        assert!(attempt < 600, "{name} does not appear: {known:?}");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    panic!("{name} does not appear");
 }
 
-fn topic(name: &str, num_partitions: i32, replication_factor: i16, configs: &[(&'static str, &'static str)]) -> CreatableTopic<'static> {
+fn topic(
+    name: &str,
+    num_partitions: i32,
+    replication_factor: i16,
+    configs: &[(&'static str, &'static str)],
+) -> CreatableTopic<'static> {
     CreatableTopic {
         name: name.to_owned().into(),
         num_partitions,
         replication_factor,
         configs: configs
             .iter()
-            .map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) })
+            .map(|(name, value)| CreatableTopicConfig {
+                name: (*name).into(),
+                value: Some((*value).into()),
+            })
             .collect(),
         ..Default::default()
     }
@@ -71,7 +101,11 @@ fn topic(name: &str, num_partitions: i32, replication_factor: i16, configs: &[(&
 
 fn hide_ids(response: &mut CreateTopicsResponse<'static>) {
     for topic in &mut response.topics {
-        topic.topic_id = if topic.topic_id.is_zero() { Uuid::ZERO } else { SOME_ID };
+        topic.topic_id = if topic.topic_id.is_zero() {
+            Uuid::ZERO
+        } else {
+            SOME_ID
+        };
         // The values are compared by DescribeConfigs.
         topic.configs = topic.configs.take().map(|_| Vec::new());
     }
@@ -82,10 +116,18 @@ fn hide_ids(response: &mut CreateTopicsResponse<'static>) {
 fn create_topics(sides: &mut Sides) {
     let all = Sides::versions::<CreateTopicsRequest<'_>>();
     let of = |topics: Vec<CreatableTopic<'static>>| {
-        move |_: &Side, _| CreateTopicsRequest { topics: topics.clone(), ..Default::default() }
+        move |_: &Side, _| CreateTopicsRequest {
+            topics: topics.clone(),
+            ..Default::default()
+        }
     };
     let fresh = |_: &Side, version| CreateTopicsRequest {
-        topics: vec![topic(&format!("fresh-v{version}"), 3, 1, &[("retention.ms", "1000")])],
+        topics: vec![topic(
+            &format!("fresh-v{version}"),
+            3,
+            1,
+            &[("retention.ms", "1000")],
+        )],
         ..Default::default()
     };
     sides.case("a topic", all.clone(), fresh, hide_ids);
@@ -95,23 +137,60 @@ fn create_topics(sides: &mut Sides) {
     };
     sides.case("with defaults", all.clone(), defaults, hide_ids);
     let validated = |_: &Side, _| CreateTopicsRequest {
-        topics: vec![topic("only-validated", 3, 1, &[]), topic("plain", 3, 1, &[])],
+        topics: vec![
+            topic("only-validated", 3, 1, &[]),
+            topic("plain", 3, 1, &[]),
+        ],
         validate_only: true,
         ..Default::default()
     };
     sides.case("validated only", all.clone(), validated, hide_ids);
     sides.case("no topics", all.clone(), of(vec![]), hide_ids);
-    sides.case("one that exists", all.clone(), of(vec![topic("plain", 1, 1, &[])]), hide_ids);
-    sides.case("one twice", all.clone(), of(vec![topic("twice", 1, 1, &[]), topic("twice", 1, 1, &[]), topic("empty", 1, 1, &[])]), hide_ids);
+    sides.case(
+        "one that exists",
+        all.clone(),
+        of(vec![topic("plain", 1, 1, &[])]),
+        hide_ids,
+    );
+    sides.case(
+        "one twice",
+        all.clone(),
+        of(vec![
+            topic("twice", 1, 1, &[]),
+            topic("twice", 1, 1, &[]),
+            topic("empty", 1, 1, &[]),
+        ]),
+        hide_ids,
+    );
     let long = "x".repeat(250);
     for name in ["", ".", "..", "a b", "ü", "a/b", &long] {
-        sides.case(&format!("name {name:?}"), all.clone(), of(vec![topic(name, 1, 1, &[])]), hide_ids);
+        sides.case(
+            &format!("name {name:?}"),
+            all.clone(),
+            of(vec![topic(name, 1, 1, &[])]),
+            hide_ids,
+        );
     }
-    sides.case("a name that collides", all.clone(), of(vec![topic("a.b_c", 1, 1, &[]), topic("a_b.c", 1, 1, &[])]), hide_ids);
-    sides.case("__cluster_metadata", all.clone(), of(vec![topic("__cluster_metadata", 1, 1, &[])]), hide_ids);
+    sides.case(
+        "a name that collides",
+        all.clone(),
+        of(vec![topic("a.b_c", 1, 1, &[]), topic("a_b.c", 1, 1, &[])]),
+        hide_ids,
+    );
+    sides.case(
+        "__cluster_metadata",
+        all.clone(),
+        of(vec![topic("__cluster_metadata", 1, 1, &[])]),
+        hide_ids,
+    );
     for (partitions, factor) in [(0, 1), (-2, 1), (1, 0), (1, -2), (1, 2), (10_001, 1)] {
         let request = of(vec![topic("wrong-size", partitions, factor, &[])]);
-        sides.case(&format!("{partitions} partitions, {factor} replicas"), all.clone(), request, hide_ids);
+        sides.case(
+            &format!("{partitions} partitions, {factor} replicas"),
+            all.clone(),
+            request,
+            hide_ids,
+        );
     }
     assignments(sides);
     let with = |configs: &'static [(&str, &str)]| of(vec![topic("configured", 1, 1, configs)]);
@@ -127,16 +206,32 @@ fn create_topics(sides: &mut Sides) {
         ("segment.bytes", "1"),
     ] {
         let pair: &'static [(&str, &str)] = Vec::leak(vec![(name, value)]);
-        sides.case(&format!("{name}={value}"), all.clone(), with(pair), hide_ids);
+        sides.case(
+            &format!("{name}={value}"),
+            all.clone(),
+            with(pair),
+            hide_ids,
+        );
     }
     let null = |_: &Side, _| {
         let mut topic = topic("configured", 1, 1, &[]);
-        topic.configs.push(CreatableTopicConfig { name: "retention.ms".into(), value: None });
-        CreateTopicsRequest { topics: vec![topic], ..Default::default() }
+        topic.configs.push(CreatableTopicConfig {
+            name: "retention.ms".into(),
+            value: None,
+        });
+        CreateTopicsRequest {
+            topics: vec![topic],
+            ..Default::default()
+        }
     };
     sides.case("a config that is null", all.clone(), null, hide_ids);
     let twice = with(&[("retention.ms", "1"), ("retention.ms", "2")]);
-    sides.case("a config twice", all.start().to_owned()..=*all.start(), twice, hide_ids);
+    sides.case(
+        "a config twice",
+        all.start().to_owned()..=*all.start(),
+        twice,
+        hide_ids,
+    );
 }
 
 fn assignments(sides: &mut Sides) {
@@ -146,9 +241,15 @@ fn assignments(sides: &mut Sides) {
             let mut topic = topic(&format!("assigned-v{version}"), partitions, factor, &[]);
             topic.assignments = rows
                 .iter()
-                .map(|(index, brokers)| CreatableReplicaAssignment { partition_index: *index, broker_ids: brokers.to_vec() })
+                .map(|(index, brokers)| CreatableReplicaAssignment {
+                    partition_index: *index,
+                    broker_ids: brokers.to_vec(),
+                })
                 .collect();
-            CreateTopicsRequest { topics: vec![topic], ..Default::default() }
+            CreateTopicsRequest {
+                topics: vec![topic],
+                ..Default::default()
+            }
         }
     };
     for (name, partitions, factor, rows) in [
@@ -160,18 +261,33 @@ fn assignments(sides: &mut Sides) {
         ("one broker twice", -1, -1, &[(0, &[1, 1])]),
         ("assigned", -1, -1, &[(0, &[1]), (1, &[1])]),
     ] {
-        sides.case(name, all.clone(), assigned(partitions, factor, Vec::leak(rows.to_vec())), hide_ids);
+        sides.case(
+            name,
+            all.clone(),
+            assigned(partitions, factor, Vec::leak(rows.to_vec())),
+            hide_ids,
+        );
     }
 }
 
 fn create_partitions(sides: &mut Sides) {
     create(sides, "growing", 1, &[]);
     let all = Sides::versions::<CreatePartitionsRequest<'_>>();
-    let settle = |response: &mut CreatePartitionsResponse<'static>| response.results.sort_by(|a, b| a.name.cmp(&b.name));
-    let more = |name: &'static str, count: i32, rows: Option<&'static [&'static [i32]]>| CreatePartitionsTopic {
-        name: name.into(),
-        count,
-        assignments: rows.map(|rows| rows.iter().map(|row| CreatePartitionsAssignment { broker_ids: row.to_vec() }).collect()),
+    let settle = |response: &mut CreatePartitionsResponse<'static>| {
+        response.results.sort_by(|a, b| a.name.cmp(&b.name))
+    };
+    let more = |name: &'static str, count: i32, rows: Option<&'static [&'static [i32]]>| {
+        CreatePartitionsTopic {
+            name: name.into(),
+            count,
+            assignments: rows.map(|rows| {
+                rows.iter()
+                    .map(|row| CreatePartitionsAssignment {
+                        broker_ids: row.to_vec(),
+                    })
+                    .collect()
+            }),
+        }
     };
     let grow = move |_: &Side, version: i16| CreatePartitionsRequest {
         topics: vec![more("growing", i32::from(version) + 2, None)],
@@ -179,28 +295,96 @@ fn create_partitions(sides: &mut Sides) {
     };
     sides.case("more", all.clone(), grow, settle);
     let of = |topics: Vec<CreatePartitionsTopic<'static>>, validate_only| {
-        move |_: &Side, _| CreatePartitionsRequest { topics: topics.clone(), timeout_ms: 1000, validate_only }
+        move |_: &Side, _| CreatePartitionsRequest {
+            topics: topics.clone(),
+            timeout_ms: 1000,
+            validate_only,
+        }
     };
-    sides.case("validated only", all.clone(), of(vec![more("growing", 50, None)], true), settle);
-    sides.case("as many", all.clone(), of(vec![more("plain", 2, None)], false), settle);
-    sides.case("fewer", all.clone(), of(vec![more("plain", 1, None)], false), settle);
-    sides.case("none at all", all.clone(), of(vec![more("plain", 0, None)], false), settle);
-    sides.case("too many", all.clone(), of(vec![more("plain", 20_000, None)], false), settle);
-    sides.case("unknown", all.clone(), of(vec![more("nowhere", 3, None), more("a b", 3, None)], false), settle);
-    sides.case("twice", all.clone(), of(vec![more("plain", 3, None), more("plain", 3, None)], false), settle);
-    sides.case("too few assignments", all.clone(), of(vec![more("plain", 4, Some(&[&[1]]))], false), settle);
-    sides.case("an unknown broker", all.clone(), of(vec![more("plain", 3, Some(&[&[9]]))], false), settle);
-    sides.case("no replicas", all.clone(), of(vec![more("plain", 3, Some(&[&[]]))], false), settle);
-    sides.case("too many replicas", all.clone(), of(vec![more("plain", 3, Some(&[&[1, 1]]))], false), settle);
-    sides.case("no assignments", all, of(vec![more("plain", 3, Some(&[]))], true), settle);
+    sides.case(
+        "validated only",
+        all.clone(),
+        of(vec![more("growing", 50, None)], true),
+        settle,
+    );
+    sides.case(
+        "as many",
+        all.clone(),
+        of(vec![more("plain", 2, None)], false),
+        settle,
+    );
+    sides.case(
+        "fewer",
+        all.clone(),
+        of(vec![more("plain", 1, None)], false),
+        settle,
+    );
+    sides.case(
+        "none at all",
+        all.clone(),
+        of(vec![more("plain", 0, None)], false),
+        settle,
+    );
+    sides.case(
+        "too many",
+        all.clone(),
+        of(vec![more("plain", 20_000, None)], false),
+        settle,
+    );
+    sides.case(
+        "unknown",
+        all.clone(),
+        of(vec![more("nowhere", 3, None), more("a b", 3, None)], false),
+        settle,
+    );
+    sides.case(
+        "twice",
+        all.clone(),
+        of(vec![more("plain", 3, None), more("plain", 3, None)], false),
+        settle,
+    );
+    sides.case(
+        "too few assignments",
+        all.clone(),
+        of(vec![more("plain", 4, Some(&[&[1]]))], false),
+        settle,
+    );
+    sides.case(
+        "an unknown broker",
+        all.clone(),
+        of(vec![more("plain", 3, Some(&[&[9]]))], false),
+        settle,
+    );
+    sides.case(
+        "no replicas",
+        all.clone(),
+        of(vec![more("plain", 3, Some(&[&[]]))], false),
+        settle,
+    );
+    sides.case(
+        "too many replicas",
+        all.clone(),
+        of(vec![more("plain", 3, Some(&[&[1, 1]]))], false),
+        settle,
+    );
+    sides.case(
+        "no assignments",
+        all,
+        of(vec![more("plain", 3, Some(&[]))], true),
+        settle,
+    );
 }
 
 fn metadata(sides: &mut Sides) {
     let all = Sides::versions::<MetadataRequest<'_>>();
     let settle = |response: &mut MetadataResponse<'static>| {
-        response.topics.sort_by(|a, b| a.name.cmp(&b.name).then(a.topic_id.0.cmp(&b.topic_id.0)));
+        response
+            .topics
+            .sort_by(|a, b| a.name.cmp(&b.name).then(a.topic_id.0.cmp(&b.topic_id.0)));
         for topic in &mut response.topics {
-            topic.partitions.sort_by_key(|partition| partition.partition_index);
+            topic
+                .partitions
+                .sort_by_key(|partition| partition.partition_index);
         }
     };
     let named = |names: &'static [&str], auto: bool| {
@@ -208,7 +392,10 @@ fn metadata(sides: &mut Sides) {
             topics: Some(
                 names
                     .iter()
-                    .map(|name| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() })
+                    .map(|name| MetadataRequestTopic {
+                        name: Some((*name).into()),
+                        ..Default::default()
+                    })
                     .collect(),
             ),
             allow_auto_topic_creation: auto || version < 4,
@@ -216,12 +403,30 @@ fn metadata(sides: &mut Sides) {
         }
     };
     sides.case("a topic", all.clone(), named(&["plain"], false), settle);
-    sides.case("a topic twice", all.clone(), named(&["plain", "empty", "plain"], false), settle);
-    sides.case("unknown", 4..=13, named(&["plain", "nowhere"], false), settle);
-    sides.case("bad names", all.clone(), named(&["", "a b", "..", "plain"], true), settle);
+    sides.case(
+        "a topic twice",
+        all.clone(),
+        named(&["plain", "empty", "plain"], false),
+        settle,
+    );
+    sides.case(
+        "unknown",
+        4..=13,
+        named(&["plain", "nowhere"], false),
+        settle,
+    );
+    sides.case(
+        "bad names",
+        all.clone(),
+        named(&["", "a b", "..", "plain"], true),
+        settle,
+    );
     sides.case("no topics", 1..=13, named(&[], true), settle);
     let operations = |_: &Side, version| MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic { name: Some("plain".into()), ..Default::default() }]),
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some("plain".into()),
+            ..Default::default()
+        }]),
         include_cluster_authorized_operations: version <= 10,
         include_topic_authorized_operations: true,
         ..Default::default()
@@ -229,24 +434,42 @@ fn metadata(sides: &mut Sides) {
     sides.case("operations", 8..=13, operations, settle);
     let by_id = |side: &Side, _| MetadataRequest {
         topics: Some(vec![
-            MetadataRequestTopic { topic_id: side.id("plain"), name: None },
-            MetadataRequestTopic { topic_id: NO_SUCH_ID, name: None },
+            MetadataRequestTopic {
+                topic_id: side.id("plain"),
+                name: None,
+            },
+            MetadataRequestTopic {
+                topic_id: NO_SUCH_ID,
+                name: None,
+            },
         ]),
         ..Default::default()
     };
     sides.case("by id", 12..=13, by_id, settle);
     sides.case("by id too early", 10..=11, by_id, settle);
     let both = |side: &Side, _| MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic { topic_id: side.id("plain"), name: Some("plain".into()) }]),
+        topics: Some(vec![MetadataRequestTopic {
+            topic_id: side.id("plain"),
+            name: Some("plain".into()),
+        }]),
         ..Default::default()
     };
     sides.case("by name and id", 10..=13, both, settle);
-    let neither = |_: &Side, _| MetadataRequest { topics: Some(vec![MetadataRequestTopic::default()]), ..Default::default() };
+    let neither = |_: &Side, _| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic::default()]),
+        ..Default::default()
+    };
     sides.case("neither name nor id", 10..=13, neither, settle);
     let mixed = |side: &Side, _| MetadataRequest {
         topics: Some(vec![
-            MetadataRequestTopic { topic_id: side.id("plain"), name: None },
-            MetadataRequestTopic { topic_id: Uuid::ZERO, name: Some("empty".into()) },
+            MetadataRequestTopic {
+                topic_id: side.id("plain"),
+                name: None,
+            },
+            MetadataRequestTopic {
+                topic_id: Uuid::ZERO,
+                name: Some("empty".into()),
+            },
         ]),
         ..Default::default()
     };
@@ -254,13 +477,23 @@ fn metadata(sides: &mut Sides) {
     let ids_hidden = move |response: &mut MetadataResponse<'static>| {
         settle(response);
         for topic in &mut response.topics {
-            topic.topic_id = if topic.topic_id.is_zero() { Uuid::ZERO } else { SOME_ID };
+            topic.topic_id = if topic.topic_id.is_zero() {
+                Uuid::ZERO
+            } else {
+                SOME_ID
+            };
         }
     };
-    let everything = |_: &Side, version| MetadataRequest { topics: (version > 0).then_some(None).unwrap_or(Some(vec![])), ..Default::default() };
+    let everything = |_: &Side, version| MetadataRequest {
+        topics: (version > 0).then_some(None).unwrap_or(Some(vec![])),
+        ..Default::default()
+    };
     sides.case("all", all.clone(), everything, ids_hidden);
     let created = |_: &Side, version| MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic { name: Some(format!("auto-v{version}").into()), ..Default::default() }]),
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(format!("auto-v{version}").into()),
+            ..Default::default()
+        }]),
         ..Default::default()
     };
     sides.case("created on the way", all.clone(), created, ids_hidden);
@@ -275,14 +508,26 @@ fn metadata(sides: &mut Sides) {
 fn describe_topic_partitions(sides: &mut Sides) {
     let settle = |response: &mut DescribeTopicPartitionsResponse<'static>| {
         for topic in &mut response.topics {
-            topic.topic_id = if topic.topic_id.is_zero() { Uuid::ZERO } else { SOME_ID };
+            topic.topic_id = if topic.topic_id.is_zero() {
+                Uuid::ZERO
+            } else {
+                SOME_ID
+            };
         }
     };
     let page = |names: &'static [&str], limit: i32, cursor: Option<(&'static str, i32)>| {
         move |_: &Side, _| DescribeTopicPartitionsRequest {
-            topics: names.iter().map(|name| TopicRequest { name: (*name).into() }).collect(),
+            topics: names
+                .iter()
+                .map(|name| TopicRequest {
+                    name: (*name).into(),
+                })
+                .collect(),
             response_partition_limit: limit,
-            cursor: cursor.map(|(name, index)| Cursor { topic_name: name.into(), partition_index: index }),
+            cursor: cursor.map(|(name, index)| Cursor {
+                topic_name: name.into(),
+                partition_index: index,
+            }),
         }
     };
     for (case, names, limit, cursor) in [
@@ -293,19 +538,49 @@ fn describe_topic_partitions(sides: &mut Sides) {
         ("a page of one", &["plain", "growing", "empty"], 1, None),
         ("a page of two", &["plain", "growing", "empty"], 2, None),
         ("a page of four", &["plain", "growing", "empty"], 4, None),
-        ("from a cursor", &["plain", "growing", "empty"], 3, Some(("growing", 1))),
-        ("from a cursor between", &["plain", "growing", "empty"], 2000, Some(("f", 0))),
-        ("a cursor past the topic", &["plain", "growing"], 2000, Some(("growing", 70))),
-        ("a cursor at the topic's end", &["plain", "growing"], 2000, Some(("growing", 5))),
+        (
+            "from a cursor",
+            &["plain", "growing", "empty"],
+            3,
+            Some(("growing", 1)),
+        ),
+        (
+            "from a cursor between",
+            &["plain", "growing", "empty"],
+            2000,
+            Some(("f", 0)),
+        ),
+        (
+            "a cursor past the topic",
+            &["plain", "growing"],
+            2000,
+            Some(("growing", 70)),
+        ),
+        (
+            "a cursor at the topic's end",
+            &["plain", "growing"],
+            2000,
+            Some(("growing", 5)),
+        ),
         ("a cursor past all", &["plain"], 2000, Some(("z", 0))),
         ("a negative cursor", &["plain"], 2000, Some(("plain", -1))),
-        ("a cursor at an unknown topic", &["plain", "nowhere"], 2000, Some(("nowhere", 1))),
+        (
+            "a cursor at an unknown topic",
+            &["plain", "nowhere"],
+            2000,
+            Some(("nowhere", 1)),
+        ),
         ("no limit", &["plain"], 0, None),
         ("a negative limit", &["plain"], -1, None),
         ("all", &[], 2000, None),
         ("the first five of all", &[], 5, None),
         ("all from a cursor", &[], 5, Some(("growing", 1))),
-        ("all from a cursor at a topic that is gone", &[], 3, Some(("gr", 1))),
+        (
+            "all from a cursor at a topic that is gone",
+            &[],
+            3,
+            Some(("gr", 1)),
+        ),
     ] {
         sides.case(case, 0..=0, page(names, limit, cursor), settle);
     }
@@ -320,43 +595,84 @@ pub fn deletions(sides: &mut Sides) {
                 topic.topic_id = SOME_ID;
             }
         }
-        response.responses.sort_by(|a, b| a.name.cmp(&b.name).then(a.topic_id.0.cmp(&b.topic_id.0)));
+        response
+            .responses
+            .sort_by(|a, b| a.name.cmp(&b.name).then(a.topic_id.0.cmp(&b.topic_id.0)));
     };
     let named = |names: fn(i16) -> Vec<String>| {
         move |_: &Side, version| match version {
             6.. => DeleteTopicsRequest {
                 topics: names(version)
                     .into_iter()
-                    .map(|name| DeleteTopicState { name: Some(name.into()), ..Default::default() })
+                    .map(|name| DeleteTopicState {
+                        name: Some(name.into()),
+                        ..Default::default()
+                    })
                     .collect(),
                 ..Default::default()
             },
-            _ => DeleteTopicsRequest { topic_names: names(version).into_iter().map(Into::into).collect(), ..Default::default() },
+            _ => DeleteTopicsRequest {
+                topic_names: names(version).into_iter().map(Into::into).collect(),
+                ..Default::default()
+            },
         }
     };
-    sides.case("by name", all.clone(), named(|version| vec![format!("auto-v{version}")]), settle);
-    sides.case("unknown", all.clone(), named(|_| vec!["nowhere".to_owned(), "a b".to_owned()]), settle);
+    sides.case(
+        "by name",
+        all.clone(),
+        named(|version| vec![format!("auto-v{version}")]),
+        settle,
+    );
+    sides.case(
+        "unknown",
+        all.clone(),
+        named(|_| vec!["nowhere".to_owned(), "a b".to_owned()]),
+        settle,
+    );
     sides.case("none", all.clone(), named(|_| vec![]), settle);
-    sides.case("twice", all, named(|_| vec!["empty".to_owned(), "empty".to_owned(), "nowhere".to_owned()]), settle);
+    sides.case(
+        "twice",
+        all,
+        named(|_| vec!["empty".to_owned(), "empty".to_owned(), "nowhere".to_owned()]),
+        settle,
+    );
     let by_id = |side: &Side, _| DeleteTopicsRequest {
         topics: vec![
-            DeleteTopicState { topic_id: side.id("growing"), ..Default::default() },
-            DeleteTopicState { topic_id: NO_SUCH_ID, ..Default::default() },
+            DeleteTopicState {
+                topic_id: side.id("growing"),
+                ..Default::default()
+            },
+            DeleteTopicState {
+                topic_id: NO_SUCH_ID,
+                ..Default::default()
+            },
         ],
         ..Default::default()
     };
     sides.case("by id", 6..=6, by_id, settle);
     let both = |side: &Side, _| DeleteTopicsRequest {
-        topics: vec![DeleteTopicState { name: Some("plain".into()), topic_id: side.id("plain") }],
+        topics: vec![DeleteTopicState {
+            name: Some("plain".into()),
+            topic_id: side.id("plain"),
+        }],
         ..Default::default()
     };
     sides.case("by name and id", 6..=6, both, settle);
-    let neither = |_: &Side, _| DeleteTopicsRequest { topics: vec![DeleteTopicState::default()], ..Default::default() };
+    let neither = |_: &Side, _| DeleteTopicsRequest {
+        topics: vec![DeleteTopicState::default()],
+        ..Default::default()
+    };
     sides.case("neither name nor id", 6..=6, neither, settle);
     let name_and_id = |side: &Side, _| DeleteTopicsRequest {
         topics: vec![
-            DeleteTopicState { name: Some("plain".into()), ..Default::default() },
-            DeleteTopicState { topic_id: side.id("plain"), ..Default::default() },
+            DeleteTopicState {
+                name: Some("plain".into()),
+                ..Default::default()
+            },
+            DeleteTopicState {
+                topic_id: side.id("plain"),
+                ..Default::default()
+            },
         ],
         ..Default::default()
     };

@@ -102,27 +102,21 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in `dir` and waits until `port` answers.
+    /// Starts `command` in `dir` and waits until it says that it is ready.
     pub fn start(mut command: Command, dir: &Path, port: u16) -> Process {
         let log = dir.join("log");
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .expect("the log can be written");
+        let how = File::options().create(true).append(true).open(&log);
+        let file = how.expect("the log can be written");
+        let said_before = file.metadata().expect("the log is a file").len();
         let copy = file.try_clone().expect("a descriptor can be copied");
-        let spawned = command
+        command
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(copy)
-            .stderr(file)
-            .spawn();
-        let mut process = Process {
-            child: spawned.expect("the binary was built by cargo"),
-            port,
-            log,
-        };
-        process.wait_until_ready();
+            .stderr(file);
+        let child = command.spawn().expect("the binary was built by cargo");
+        let mut process = Process { child, port, log };
+        process.wait_until_ready(said_before);
         process
     }
 
@@ -150,17 +144,23 @@ impl Process {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    fn wait_until_ready(&mut self) {
+    /// The port alone would not do: for a moment after kill -9 the kernel still answers there for the dead process.
+    fn wait_until_ready(&mut self, said_before: u64) {
         let end = Instant::now() + READY_MAX;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if let Some(status) = self.child.try_wait().expect("the process is ours") {
-                panic!("the broker ended with {status}:\n{}", self.log());
+        let skip = usize::try_from(said_before).expect("a log fits into memory");
+        loop {
+            let said = std::fs::read(&self.log).unwrap_or_default();
+            let said = String::from_utf8_lossy(said.get(skip..).unwrap_or_default()).into_owned();
+            if said.contains(" is ready") && TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return;
             }
+            if let Some(status) = self.child.try_wait().expect("the process is ours") {
+                panic!("the broker ended with {status}:\n{said}");
+            }
+            let port = self.port;
             assert!(
                 Instant::now() < end,
-                "no answer on port {} in {READY_MAX:?}:\n{}",
-                self.port,
-                self.log()
+                "not ready on port {port} in {READY_MAX:?}:\n{said}"
             );
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -67,9 +67,18 @@ pub(crate) enum Item<'a> {
     /// Batches were appended.
     Append(Append<'a>),
     /// Bytes that only the former journals held; says nothing new about the log.
-    Carry { key: LogKey, segment: i64, position: u64, bytes: &'a [u8] },
+    Carry {
+        key: LogKey,
+        segment: i64,
+        position: u64,
+        bytes: &'a [u8],
+    },
     /// The log was created, empty.
-    Create { key: LogKey, topic: &'a str, start_offset: i64 },
+    Create {
+        key: LogKey,
+        topic: &'a str,
+        start_offset: i64,
+    },
     /// The log is gone; its files follow in the background.
     Drop { key: LogKey },
     /// Records below this offset are gone.
@@ -154,8 +163,10 @@ impl EntryBuilder {
         self.bytes.extend_from_slice(&append.segment.to_le_bytes());
         self.bytes.extend_from_slice(&append.from.to_le_bytes());
         self.bytes.extend_from_slice(&append.to.to_le_bytes());
-        self.bytes.extend_from_slice(&append.end_offset.to_le_bytes());
-        self.bytes.extend_from_slice(&((headers.len() / BATCH_HEADER) as u32).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&append.end_offset.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&((headers.len() / BATCH_HEADER) as u32).to_le_bytes());
         self.bytes.extend_from_slice(headers);
         self.bytes.extend_from_slice(&pieces.to_le_bytes());
     }
@@ -169,7 +180,11 @@ impl EntryBuilder {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
-        assert_eq!(self.bytes.len() - before, len, "a piece is as long as it says");
+        assert_eq!(
+            self.bytes.len() - before,
+            len,
+            "a piece is as long as it says"
+        );
     }
 
     /// A piece that stands in the segment.
@@ -197,8 +212,18 @@ impl EntryBuilder {
     }
 
     /// Fills in the header and pads to whole blocks. Returns the bytes and the entry's CRC, the next one's `previous_crc`.
-    pub fn finish(mut self, chain: Chain, sequence: u64, previous_crc: u32, flushed: u64, replay_from: u64) -> (Buffer, u32) {
-        assert!(flushed < sequence, "an entry cannot say that it is flushed itself");
+    pub fn finish(
+        mut self,
+        chain: Chain,
+        sequence: u64,
+        previous_crc: u32,
+        flushed: u64,
+        replay_from: u64,
+    ) -> (Buffer, u32) {
+        assert!(
+            flushed < sequence,
+            "an entry cannot say that it is flushed itself"
+        );
         let payload = (self.bytes.len() - ENTRY_HEADER) as u32;
         let head = &mut self.bytes[..ENTRY_HEADER];
         head[..4].copy_from_slice(&MAGIC);
@@ -270,7 +295,11 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
         return None;
     }
     let header = EntryHeader {
-        chain: Chain { generation, core, directory },
+        chain: Chain {
+            generation,
+            core,
+            directory,
+        },
         sequence,
         previous_crc,
         flushed,
@@ -283,7 +312,10 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
 }
 
 /// The items of a payload. `None` stands for an item that does not parse, which a right CRC excludes.
-pub(crate) fn items<'a>(header: &EntryHeader, payload: &'a [u8]) -> impl Iterator<Item = Option<Item<'a>>> + use<'a> {
+pub(crate) fn items<'a>(
+    header: &EntryHeader,
+    payload: &'a [u8],
+) -> impl Iterator<Item = Option<Item<'a>>> + use<'a> {
     let mut cursor = Cursor(payload);
     (0..header.items).map(move |_| read_item(&mut cursor))
 }
@@ -295,16 +327,30 @@ fn read_item<'a>(c: &mut Cursor<'a>) -> Option<Item<'a>> {
         KIND_APPEND => Item::Append(read_append(key, c)?),
         KIND_CARRY => {
             let segment = c.i64()?;
-            let Piece::Inline { position, bytes } = read_piece(c)? else { return None };
-            Item::Carry { key, segment, position, bytes }
+            let Piece::Inline { position, bytes } = read_piece(c)? else {
+                return None;
+            };
+            Item::Carry {
+                key,
+                segment,
+                position,
+                bytes,
+            }
         }
         KIND_CREATE => {
             let start_offset = c.i64()?;
             let len = c.u32()? as usize;
-            Item::Create { key, topic: std::str::from_utf8(c.take(len)?).ok()?, start_offset }
+            Item::Create {
+                key,
+                topic: std::str::from_utf8(c.take(len)?).ok()?,
+                start_offset,
+            }
         }
         KIND_DROP => Item::Drop { key },
-        KIND_LOG_START => Item::LogStart { key, offset: c.i64()? },
+        KIND_LOG_START => Item::LogStart {
+            key,
+            offset: c.i64()?,
+        },
         _ => return None,
     })
 }
@@ -321,7 +367,15 @@ fn read_append<'a>(key: LogKey, c: &mut Cursor<'a>) -> Option<Append<'a>> {
     for _ in 0..count {
         pieces.push(read_piece(c)?);
     }
-    Some(Append { key, segment, from, to, end_offset, headers, pieces })
+    Some(Append {
+        key,
+        segment,
+        from,
+        to,
+        end_offset,
+        headers,
+        pieces,
+    })
 }
 
 fn read_piece<'a>(c: &mut Cursor<'a>) -> Option<Piece<'a>> {
@@ -329,8 +383,15 @@ fn read_piece<'a>(c: &mut Cursor<'a>) -> Option<Piece<'a>> {
     let position = c.u64()?;
     let len = c.u32()?;
     match kind {
-        0 => Some(Piece::Inline { position, bytes: c.take(len as usize)? }),
-        1 => Some(Piece::Direct { position, len, crc: c.u32()? }),
+        0 => Some(Piece::Inline {
+            position,
+            bytes: c.take(len as usize)?,
+        }),
+        1 => Some(Piece::Direct {
+            position,
+            len,
+            crc: c.u32()?,
+        }),
         _ => None,
     }
 }
@@ -338,7 +399,13 @@ fn read_piece<'a>(c: &mut Cursor<'a>) -> Option<Piece<'a>> {
 pub(crate) fn read_key(c: &mut Cursor<'_>) -> Option<LogKey> {
     let topic_id = c.take(16)?.try_into().ok()?;
     let partition = c.u32()? as i32;
-    Some(LogKey { id: LogId { topic_id, partition }, instance: c.u64()? })
+    Some(LogKey {
+        id: LogId {
+            topic_id,
+            partition,
+        },
+        instance: c.u64()?,
+    })
 }
 
 pub(crate) fn write_key(key: &LogKey, out: &mut Vec<u8>) {

@@ -55,25 +55,42 @@ pub(crate) fn walk(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Bro
     let mut orphan = None;
     for index in 0..firsts.len() {
         let entries = follow(files, &firsts[index..], chain);
-        flushed_max = entries.iter().map(|e| e.header.flushed).max().unwrap_or(0).max(flushed_max);
+        flushed_max = entries
+            .iter()
+            .map(|e| e.header.flushed)
+            .max()
+            .unwrap_or(0)
+            .max(flushed_max);
         let start = firsts[index].0;
-        let needed = entries.iter().map(|e| e.header.replay_from).max().unwrap_or(0);
+        let needed = entries
+            .iter()
+            .map(|e| e.header.replay_from)
+            .max()
+            .unwrap_or(0);
         if needed < start {
             orphan = orphan.or(Some((start, needed)));
             continue;
         }
         let end = entries.last().map_or(0, |e| e.header.sequence);
         if best.entries.last().is_none_or(|b| b.header.sequence < end) {
-            best = Walk { flushed: 0, entries };
+            best = Walk {
+                flushed: 0,
+                entries,
+            };
             needed_best = needed;
         }
     }
     let end = best.entries.last().map_or(0, |e| e.header.sequence);
-    if best.entries.is_empty() && let Some((start, needed)) = orphan {
+    if best.entries.is_empty()
+        && let Some((start, needed)) = orphan
+    {
         return Err(Broken::Start { start, needed });
     }
     if flushed_max > end {
-        return Err(Broken::Gap { end: end + 1, flushed: flushed_max });
+        return Err(Broken::Gap {
+            end: end + 1,
+            flushed: flushed_max,
+        });
     }
     best.entries.retain(|e| e.header.sequence >= needed_best);
     best.flushed = flushed_max;
@@ -84,14 +101,18 @@ pub(crate) fn walk(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Bro
 fn follow(files: &[impl AsRef<[u8]>], order: &[(u64, usize)], chain: Chain) -> Vec<Located> {
     let mut entries: Vec<Located> = Vec::new();
     for &(first, file) in order {
-        if entries.last().is_some_and(|last| last.header.sequence + 1 != first) {
+        if entries
+            .last()
+            .is_some_and(|last| last.header.sequence + 1 != first)
+        {
             break;
         }
         let bytes = files[file].as_ref();
         let mut at = 0;
         while let Some((header, _)) = bytes.get(at..).and_then(read_entry) {
             let joins = entries.last().is_none_or(|last| {
-                header.sequence == last.header.sequence + 1 && header.previous_crc == last.header.crc
+                header.sequence == last.header.sequence + 1
+                    && header.previous_crc == last.header.crc
             });
             if header.chain != chain || !joins {
                 break;

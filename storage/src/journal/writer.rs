@@ -37,6 +37,13 @@ pub(crate) struct JournalFile {
 }
 
 impl JournalFile {
+    /// The store is gone: whoever waits for the preparation goes on, and sees that.
+    pub fn abandon(&self) {
+        self.logs.borrow_mut().clear();
+        self.prepared.set(u64::MAX);
+        self.progress.notify();
+    }
+
     /// Written directly, before anything else uses the file: this part needs no preparation.
     pub fn written_to(&self, end: u64) {
         self.prepared.set(self.prepared.get().max(end));
@@ -123,7 +130,10 @@ impl Journal {
 
     /// Every file there is.
     pub fn all(&self) -> impl Iterator<Item = &Rc<JournalFile>> {
-        self.used.iter().chain(&self.free).chain(self.retired.iter().map(|(file, _)| file))
+        self.used
+            .iter()
+            .chain(&self.free)
+            .chain(self.retired.iter().map(|(file, _)| file))
     }
 
     pub fn add(&mut self, file: Rc<JournalFile>) {
@@ -138,33 +148,55 @@ impl Journal {
     pub fn place(&mut self, entry: EntryBuilder) -> Result<Place, EntryBuilder> {
         let len = entry.disk_bytes();
         let reserve = if entry.is_mark() { 0 } else { MARK_RESERVE };
-        assert!(len + MARK_RESERVE <= self.file_bytes, "an entry fits into a file");
+        assert!(
+            len + MARK_RESERVE <= self.file_bytes,
+            "an entry fits into a file"
+        );
         let fits = !self.used.is_empty() && self.at + len + reserve <= self.file_bytes;
         if !fits {
-            let Some(next) = self.free.pop_front() else { return Err(entry) };
+            let Some(next) = self.free.pop_front() else {
+                return Err(entry);
+            };
             next.first_sequence.set(self.next_sequence);
-            assert!(next.logs.borrow().is_empty(), "a free file is needed by no log");
+            assert!(
+                next.logs.borrow().is_empty(),
+                "a free file is needed by no log"
+            );
             self.used.push_back(next);
             self.at = 0;
         }
         let file = self.used.back().expect("a file is being written").clone();
         let replay_from = self.used[0].first_sequence.get();
         let sequence = self.next_sequence;
-        let (bytes, crc) = entry.finish(self.chain, sequence, self.previous_crc, self.flushed, replay_from);
+        let (bytes, crc) = entry.finish(
+            self.chain,
+            sequence,
+            self.previous_crc,
+            self.flushed,
+            replay_from,
+        );
         assert_eq!(bytes.len() as u64, len);
         let offset = self.at;
         self.at += len;
         self.next_sequence += 1;
         self.previous_crc = crc;
         self.mark_wanted = false;
-        Ok(Place { file, offset, sequence, bytes })
+        Ok(Place {
+            file,
+            offset,
+            sequence,
+            bytes,
+        })
     }
 
     /// All entries up to `sequence` are on the device.
     pub fn flushed_to(&mut self, sequence: u64) {
         assert!(sequence >= self.flushed && sequence < self.next_sequence);
         self.flushed = sequence;
-        let (free, waiting) = self.retired.drain(..).partition(|(_, said)| *said <= sequence);
+        let (free, waiting) = self
+            .retired
+            .drain(..)
+            .partition(|(_, said)| *said <= sequence);
         self.retired = waiting;
         self.free.extend(free.into_iter().map(|(file, _)| file));
     }
@@ -173,16 +205,37 @@ impl Journal {
     pub fn retire_oldest(&mut self) {
         assert!(self.used.len() > 1, "the file being written stays");
         let file = self.used.pop_front().expect("checked above");
-        assert!(file.logs.borrow().is_empty(), "a retired file is needed by no log");
+        assert!(
+            file.logs.borrow().is_empty(),
+            "a retired file is needed by no log"
+        );
         self.retired.push((file, self.next_sequence));
         self.mark_wanted = true;
     }
 
     /// Creates file `number`, durable and pre-written far enough to begin; the rest follows in the background.
-    pub async fn create(ring: &Ring, dir: &std::path::Path, chain: Chain, number: u32, bytes: u64, direct: bool) -> io::Result<Rc<JournalFile>> {
-        let name = JournalFileName { generation: chain.generation, core: chain.core, number };
+    pub async fn create(
+        ring: &Ring,
+        dir: &std::path::Path,
+        chain: Chain,
+        number: u32,
+        bytes: u64,
+        direct: bool,
+    ) -> io::Result<Rc<JournalFile>> {
+        let name = JournalFileName {
+            generation: chain.generation,
+            core: chain.core,
+            number,
+        };
         let path = name.path(dir);
-        let how = Open { read: true, write: true, create: true, create_new: false, truncate: true, direct };
+        let how = Open {
+            read: true,
+            write: true,
+            create: true,
+            create_new: false,
+            truncate: true,
+            direct,
+        };
         let file = File::open(ring, &path, how).await?;
         prepare(&file, 0, PREPARED_FIRST).await?;
         file.sync_all().await?;
@@ -211,7 +264,7 @@ pub(crate) async fn prepare_rest(file: &JournalFile) -> io::Result<()> {
         let from = file.prepared.get();
         let to = (from + PREPARE_BYTES).min(file.bytes);
         prepare(&file.file, from, to).await?;
-        file.prepared.set(to);
+        file.prepared.set(to.max(file.prepared.get()));
         file.progress.notify();
     }
     file.file.sync_all().await

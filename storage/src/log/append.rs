@@ -22,8 +22,17 @@ pub struct Appended {
 impl Log {
     /// Appends one verified batch. `header` is stamped as given, with our base offset and `leader_epoch`:
     /// a caller that sets LogAppendTime has changed its timestamps and CRC already.
-    pub fn append(&self, batch: &[u8], header: BatchHeader, leader_epoch: i32) -> Result<Appended, AppendError> {
-        assert_eq!(batch.len(), header.total_len(), "a verified batch is as long as it says");
+    pub fn append(
+        &self,
+        batch: &[u8],
+        header: BatchHeader,
+        leader_epoch: i32,
+    ) -> Result<Appended, AppendError> {
+        assert_eq!(
+            batch.len(),
+            header.total_len(),
+            "a verified batch is as long as it says"
+        );
         self.check_append(batch.len())?;
         let base_offset = self.log_end_offset.get();
         let mut header = header;
@@ -46,7 +55,11 @@ impl Log {
         let ticket = self.dir.touch(self, &mut state, from, last_offset + 1);
         drop(state);
         self.dir.budget.tail_grew(self, grown);
-        Ok(Appended { base_offset, last_offset, ticket })
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            ticket,
+        })
     }
 
     /// The largest batch this log can store.
@@ -87,12 +100,17 @@ impl Log {
     pub(crate) fn roll(&self, state: &mut LogState, base_offset: i64) {
         let start = state.tail.pad();
         let interval = state.config.index_interval_bytes;
-        assert!(base_offset > state.active().info.base_offset, "a segment has its own base offset");
+        assert!(
+            base_offset > state.active().info.base_offset,
+            "a segment has its own base offset"
+        );
         if state.cut == state.active().end() {
             // Nothing of the old segment waits for an entry: its sealed last block stays as it is.
             state.sealed = false;
         }
-        state.segments.push_back(Segment::new(base_offset, start, interval));
+        state
+            .segments
+            .push_back(Segment::new(base_offset, start, interval));
         self.dir.wants_maintenance(self);
     }
 }
@@ -104,10 +122,12 @@ impl LogState {
         if active.info.bytes == 0 {
             return false;
         }
-        let size = active.info.bytes + header.total_len() as u64 > u64::from(self.config.segment_bytes);
+        let size =
+            active.info.bytes + header.total_len() as u64 > u64::from(self.config.segment_bytes);
         let first = active.info.first_timestamp.unwrap_or(header.max_timestamp);
         let age = header.max_timestamp.saturating_sub(first);
-        let time = self.config.segment_ms > 0 && age > self.config.segment_ms.saturating_sub(jitter_ms);
+        let time =
+            self.config.segment_ms > 0 && age > self.config.segment_ms.saturating_sub(jitter_ms);
         let full = match &active.index {
             Index::Active(index) => index.is_full(self.config.segment_index_bytes),
             _ => false,

@@ -13,7 +13,11 @@ impl Log {
         let (start, end) = (self.log_start_offset.get(), self.flushed_end_offset.get());
         let target = if new_start == -1 { end } else { new_start };
         if target < 0 || target > end {
-            return Err(StoreError::OutOfRange { offset: target, start, end });
+            return Err(StoreError::OutOfRange {
+                offset: target,
+                start,
+                end,
+            });
         }
         self.move_start(target).await?;
         Ok(self.log_start_offset.get())
@@ -54,8 +58,13 @@ impl Log {
                 break;
             }
             // As Kafka: a segment's age is that of its largest timestamp, or of its file without any.
-            let newest = if info.largest_timestamp >= 0 { info.largest_timestamp } else { info.modified_ms };
-            let old = config.retention_ms >= 0 && now_ms.saturating_sub(newest) > config.retention_ms;
+            let newest = if info.largest_timestamp >= 0 {
+                info.largest_timestamp
+            } else {
+                info.modified_ms
+            };
+            let old =
+                config.retention_ms >= 0 && now_ms.saturating_sub(newest) > config.retention_ms;
             let large = excess >= info.bytes && config.retention_bytes >= 0;
             if !old && !large {
                 break;
@@ -107,6 +116,15 @@ impl Log {
                     bases.push(gone.info.base_offset);
                 }
             }
+            let start = state.segments[0].start;
+            if state.flushed < start {
+                // What was flushed ended with a segment that is gone, short of the block where the next begins.
+                assert_eq!(
+                    state.cut, state.flushed,
+                    "nothing of a dropped segment is on its way"
+                );
+                (state.cut, state.flushed) = (start, start);
+            }
             (bases, state.config.file_delete_delay_ms)
         };
         if bases.is_empty() {
@@ -117,9 +135,14 @@ impl Log {
             self.dir.files.forget(&self.segment_path(*base));
         }
         let marked = self.dir.files.mark_segments_deleted(&path, &bases).await;
-        let marked = marked.map_err(|source| StoreError::Io { doing: "delete segments", source })?;
+        let marked = marked.map_err(|source| StoreError::Io {
+            doing: "delete segments",
+            source,
+        })?;
         for file in marked {
-            self.dir.files.unlink_later(file, Duration::from_millis(delay));
+            self.dir
+                .files
+                .unlink_later(file, Duration::from_millis(delay));
         }
         Ok(())
     }

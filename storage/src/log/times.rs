@@ -36,25 +36,39 @@ pub struct ProducerRecovery {
 
 impl Log {
     /// The first record at or after `timestamp` below `bound`: Kafka's ListOffsets by time.
-    pub async fn offset_for_timestamp(&self, timestamp: i64, bound: i64) -> Result<Option<TimestampOffset>, ReadError> {
+    pub async fn offset_for_timestamp(
+        &self,
+        timestamp: i64,
+        bound: i64,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
         let mut from = self.log_start_offset.get();
         // Segments whose largest timestamp is smaller are passed over without a look.
         let later: Vec<_> = {
             let state = self.state.borrow();
-            let later = state.segments.iter().filter(|s| s.info.largest_timestamp >= timestamp);
+            let later = state
+                .segments
+                .iter()
+                .filter(|s| s.info.largest_timestamp >= timestamp);
             later.map(|s| (s.info.clone(), s.closed)).collect()
         };
         for (info, closed) in later {
             from = from.max(info.base_offset);
             if closed {
-                let found = segment::find_timestamp(&self.dir.files, &self.path(), &info, timestamp, from).await?;
+                let found =
+                    segment::find_timestamp(&self.dir.files, &self.path(), &info, timestamp, from)
+                        .await?;
                 let Some((_, header)) = found else { continue };
                 from = from.max(header.base_offset);
             } else {
                 let base = info.base_offset;
                 let resumed = self.dir.resume_index(self, base).await;
-                resumed.map_err(|source| ReadError::Io { base_offset: base, source })?;
-                if let Some(Index::Active(index)) = self.state.borrow_mut().segment_mut(base).map(|s| &s.index) {
+                resumed.map_err(|source| ReadError::Io {
+                    base_offset: base,
+                    source,
+                })?;
+                if let Some(Index::Active(index)) =
+                    self.state.borrow_mut().segment_mut(base).map(|s| &s.index)
+                {
                     from = from.max(index.offset_for_time(timestamp));
                 }
             }
@@ -70,7 +84,12 @@ impl Log {
     pub async fn max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
         let largest = {
             let state = self.state.borrow();
-            state.segments.iter().map(|s| s.info.largest_timestamp).max().unwrap_or(-1)
+            state
+                .segments
+                .iter()
+                .map(|s| s.info.largest_timestamp)
+                .max()
+                .unwrap_or(-1)
         };
         if largest < 0 {
             return Ok(None);
@@ -78,7 +97,12 @@ impl Log {
         self.offset_for_timestamp(largest, i64::MAX).await
     }
 
-    async fn scan_for_timestamp(&self, timestamp: i64, mut from: i64, bound: i64) -> Result<Option<TimestampOffset>, ReadError> {
+    async fn scan_for_timestamp(
+        &self,
+        timestamp: i64,
+        mut from: i64,
+        bound: i64,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
         let start = from;
         while from < bound {
             let read = self.read(from, SCAN_BYTES, bound, true).await?;
@@ -104,12 +128,18 @@ impl Log {
         let end = self.flushed_end_offset.get();
         let materialized = self.state.borrow().materialized;
         let newest = match materialized {
-            true => snapshot::newest(&self.dir.ring, &self.path(), end).await.map_err(ReadError::Snapshot)?,
+            true => snapshot::newest(&self.dir.ring, &self.path(), end)
+                .await
+                .map_err(ReadError::Snapshot)?,
             false => None,
         };
         let start = self.log_start_offset.get();
         let (snapshot_offset, snapshot) = newest.unwrap_or((start, Vec::new()));
-        let mut recovery = ProducerRecovery { snapshot, snapshot_offset, headers: Vec::new() };
+        let mut recovery = ProducerRecovery {
+            snapshot,
+            snapshot_offset,
+            headers: Vec::new(),
+        };
         let mut from = snapshot_offset.max(start);
         while from < end {
             let read = self.read(from, SCAN_BYTES, end, true).await?;
@@ -137,16 +167,33 @@ fn flat(parts: &[millstream_ring::Bytes]) -> Vec<u8> {
 
 /// The first record of the batch at or after `timestamp`, not below `from`. A batch that cannot be opened is
 /// answered by itself: its first offset and largest timestamp.
-fn record_at_time(header: &BatchHeader, batch: &[u8], timestamp: i64, from: i64) -> Option<TimestampOffset> {
+fn record_at_time(
+    header: &BatchHeader,
+    batch: &[u8],
+    timestamp: i64,
+    from: i64,
+) -> Option<TimestampOffset> {
     assert!(batch.len() >= HEADER);
     let leader_epoch = header.partition_leader_epoch;
     let mut scratch = Vec::new();
-    let whole = TimestampOffset { offset: header.base_offset.max(from), timestamp: header.max_timestamp, leader_epoch };
-    let Ok(records) = records(batch, &mut scratch, UNPACKED_BYTES_MAX) else { return Some(whole) };
+    let whole = TimestampOffset {
+        offset: header.base_offset.max(from),
+        timestamp: header.max_timestamp,
+        leader_epoch,
+    };
+    let Ok(records) = records(batch, &mut scratch, UNPACKED_BYTES_MAX) else {
+        return Some(whole);
+    };
     for record in records {
-        let Ok(record) = record else { return Some(whole) };
+        let Ok(record) = record else {
+            return Some(whole);
+        };
         if record.timestamp >= timestamp && record.offset >= from {
-            return Some(TimestampOffset { offset: record.offset, timestamp: record.timestamp, leader_epoch });
+            return Some(TimestampOffset {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                leader_epoch,
+            });
         }
     }
     None

@@ -44,18 +44,35 @@ type Logs = HashMap<LogKey, Recovered>;
 type Dropped = Vec<(PartitionName, LogId)>;
 
 /// Reads tables and, unless the directory was left clean, journals.
-pub(super) async fn read(ring: &Ring, dir: &Path, generation: u64, directory: [u8; 16], journals: bool) -> Result<(Vec<Recovered>, Dropped), OpenError> {
+pub(super) async fn read(
+    ring: &Ring,
+    dir: &Path,
+    generation: u64,
+    directory: [u8; 16],
+    journals: bool,
+) -> Result<(Vec<Recovered>, Dropped), OpenError> {
     let mut logs = Logs::new();
     let mut dropped = Dropped::new();
     let mut cores = 1;
     let mut core = 0;
     while core < cores {
-        cores = read_table(ring, dir, TableName { generation, core }, &mut logs, &mut dropped).await?;
+        cores = read_table(
+            ring,
+            dir,
+            TableName { generation, core },
+            &mut logs,
+            &mut dropped,
+        )
+        .await?;
         core += 1;
     }
     if journals {
         for core in 0..cores {
-            let chain = Chain { generation, core, directory: directory_tag(&directory) };
+            let chain = Chain {
+                generation,
+                core,
+                directory: directory_tag(&directory),
+            };
             read_journal(ring, dir, chain, &mut logs, &mut dropped).await?;
         }
     }
@@ -69,9 +86,17 @@ pub(crate) fn directory_tag(id: &[u8; 16]) -> u64 {
     u64::from_le_bytes(id[..8].try_into().expect("eight of sixteen bytes"))
 }
 
-async fn read_table(ring: &Ring, dir: &Path, name: TableName, logs: &mut Logs, dropped: &mut Dropped) -> Result<u32, OpenError> {
+async fn read_table(
+    ring: &Ring,
+    dir: &Path,
+    name: TableName,
+    logs: &mut Logs,
+    dropped: &mut Dropped,
+) -> Result<u32, OpenError> {
     let path = name.path(dir);
-    let bytes = fs::read(ring, &path).await.map_err(|e| OpenError::io("read", &path, e))?;
+    let bytes = fs::read(ring, &path)
+        .await
+        .map_err(|e| OpenError::io("read", &path, e))?;
     let mut cores = None;
     for row in read_rows(&bytes) {
         match row {
@@ -82,10 +107,22 @@ async fn read_table(ring: &Ring, dir: &Path, name: TableName, logs: &mut Logs, d
                     row.complete_from(&earlier.row);
                 }
                 if row.segments.is_empty() {
-                    return Err(damaged(&path, format!("{}-{} has no segments", row.topic, row.key.id.partition)));
+                    return Err(damaged(
+                        &path,
+                        format!("{}-{} has no segments", row.topic, row.key.id.partition),
+                    ));
                 }
                 let key = row.key;
-                logs.insert(key, Recovered { row: *row, pieces: Vec::new(), batch_starts: Vec::new(), without_topic_id: false, clean: false });
+                logs.insert(
+                    key,
+                    Recovered {
+                        row: *row,
+                        pieces: Vec::new(),
+                        batch_starts: Vec::new(),
+                        without_topic_id: false,
+                        clean: false,
+                    },
+                );
             }
         }
     }
@@ -94,15 +131,37 @@ async fn read_table(ring: &Ring, dir: &Path, name: TableName, logs: &mut Logs, d
 
 fn drop_log(key: &LogKey, logs: &mut Logs, dropped: &mut Dropped) {
     if let Some(log) = logs.remove(key) {
-        dropped.push((PartitionName { topic: log.row.topic, partition: key.id.partition }, key.id));
+        dropped.push((
+            PartitionName {
+                topic: log.row.topic,
+                partition: key.id.partition,
+            },
+            key.id,
+        ));
     }
 }
 
-async fn read_journal(ring: &Ring, dir: &Path, chain: Chain, logs: &mut Logs, dropped: &mut Dropped) -> Result<(), OpenError> {
-    let first = JournalFileName { generation: chain.generation, core: chain.core, number: 0 }.path(dir);
+async fn read_journal(
+    ring: &Ring,
+    dir: &Path,
+    chain: Chain,
+    logs: &mut Logs,
+    dropped: &mut Dropped,
+) -> Result<(), OpenError> {
+    let first = JournalFileName {
+        generation: chain.generation,
+        core: chain.core,
+        number: 0,
+    }
+    .path(dir);
     let mut files: Vec<Bytes> = Vec::new();
     for number in 0.. {
-        let path = JournalFileName { generation: chain.generation, core: chain.core, number }.path(dir);
+        let path = JournalFileName {
+            generation: chain.generation,
+            core: chain.core,
+            number,
+        }
+        .path(dir);
         match fs::read(ring, &path).await {
             Ok(bytes) => files.push(Bytes::from(bytes)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
@@ -118,12 +177,18 @@ async fn read_journal(ring: &Ring, dir: &Path, chain: Chain, logs: &mut Logs, dr
     cut_unwritten(ring, dir, &views, &mut walked, logs).await?;
     for located in &walked.entries {
         let bytes = &files[located.file];
-        let Some((header, payload)) = read_entry(&bytes[located.at..]) else { continue };
+        let Some((header, payload)) = read_entry(&bytes[located.at..]) else {
+            continue;
+        };
         // Pieces are slices of the whole file's bytes: their place in it is found by address.
-        let payload_at = located.at + (payload.as_ptr() as usize - bytes[located.at..].as_ptr() as usize);
+        let payload_at =
+            located.at + (payload.as_ptr() as usize - bytes[located.at..].as_ptr() as usize);
         for item in items(&header, payload) {
             let Some(item) = item else {
-                return Err(damaged(&first, format!("entry {} does not parse", header.sequence)));
+                return Err(damaged(
+                    &first,
+                    format!("entry {} does not parse", header.sequence),
+                ));
             };
             let slice = |part: &[u8]| {
                 let at = payload_at + (part.as_ptr() as usize - payload.as_ptr() as usize);
@@ -137,18 +202,31 @@ async fn read_journal(ring: &Ring, dir: &Path, chain: Chain, logs: &mut Logs, dr
 
 /// Entries behind the last flushed mark may refer to blocks that never reached their segment: the journal
 /// ends before the first such entry. What was flushed needs no look.
-async fn cut_unwritten(ring: &Ring, dir: &Path, files: &[&[u8]], walked: &mut Walk, logs: &Logs) -> Result<(), OpenError> {
+async fn cut_unwritten(
+    ring: &Ring,
+    dir: &Path,
+    files: &[&[u8]],
+    walked: &mut Walk,
+    logs: &Logs,
+) -> Result<(), OpenError> {
     let mut created: HashMap<LogKey, String> = HashMap::new();
     for at in 0..walked.entries.len() {
         let located = walked.entries[at];
-        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else { continue };
+        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else {
+            continue;
+        };
         for item in items(&header, payload).flatten() {
             match item {
                 Item::Create { key, topic, .. } => drop(created.insert(key, topic.to_owned())),
                 Item::Append(append) if header.sequence > walked.flushed => {
                     let known = logs.get(&append.key).map(|l| l.row.topic.as_str());
-                    let Some(topic) = known.or(created.get(&append.key).map(String::as_str)) else { continue };
-                    let name = PartitionName { topic: topic.to_owned(), partition: append.key.id.partition };
+                    let Some(topic) = known.or(created.get(&append.key).map(String::as_str)) else {
+                        continue;
+                    };
+                    let name = PartitionName {
+                        topic: topic.to_owned(),
+                        partition: append.key.id.partition,
+                    };
                     if !blocks_are_there(ring, &dir.join(name.to_string()), &append).await? {
                         walked.entries.truncate(at);
                         return Ok(());
@@ -161,12 +239,26 @@ async fn cut_unwritten(ring: &Ring, dir: &Path, files: &[&[u8]], walked: &mut Wa
     Ok(())
 }
 
-async fn blocks_are_there(ring: &Ring, partition: &Path, append: &Append<'_>) -> Result<bool, OpenError> {
+async fn blocks_are_there(
+    ring: &Ring,
+    partition: &Path,
+    append: &Append<'_>,
+) -> Result<bool, OpenError> {
     for piece in &append.pieces {
-        let Piece::Direct { position, len, crc } = *piece else { continue };
+        let Piece::Direct { position, len, crc } = *piece else {
+            continue;
+        };
         let path = partition.join(file_name(append.segment, FileKind::Log));
         let read = async {
-            let file = File::open(ring, &path, Open { read: true, ..Open::default() }).await?;
+            let file = File::open(
+                ring,
+                &path,
+                Open {
+                    read: true,
+                    ..Open::default()
+                },
+            )
+            .await?;
             file.read_at(position, len as usize).await
         };
         match read.await {
@@ -179,10 +271,20 @@ async fn blocks_are_there(ring: &Ring, partition: &Path, append: &Append<'_>) ->
     Ok(true)
 }
 
-fn apply(item: &Item<'_>, logs: &mut Logs, dropped: &mut Dropped, slice: impl Fn(&[u8]) -> Bytes) -> Result<(), String> {
+fn apply(
+    item: &Item<'_>,
+    logs: &mut Logs,
+    dropped: &mut Dropped,
+    slice: impl Fn(&[u8]) -> Bytes,
+) -> Result<(), String> {
     match item {
-        Item::Create { key, topic, start_offset } => {
-            logs.entry(*key).or_insert_with(|| created(*key, topic, *start_offset));
+        Item::Create {
+            key,
+            topic,
+            start_offset,
+        } => {
+            logs.entry(*key)
+                .or_insert_with(|| created(*key, topic, *start_offset));
         }
         Item::Drop { key } => drop_log(key, logs, dropped),
         Item::LogStart { key, offset } => {
@@ -190,7 +292,12 @@ fn apply(item: &Item<'_>, logs: &mut Logs, dropped: &mut Dropped, slice: impl Fn
                 log.row.log_start_offset = log.row.log_start_offset.max(*offset);
             }
         }
-        Item::Carry { key, segment, position, bytes } => {
+        Item::Carry {
+            key,
+            segment,
+            position,
+            bytes,
+        } => {
             if let Some(log) = logs.get_mut(key) {
                 log.keep(*segment, *position, bytes.len() as u64, Some(slice(bytes)));
             }
@@ -218,7 +325,13 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
         flags: vec![0],
         epochs: Epochs::default(),
     };
-    Recovered { row, pieces: Vec::new(), batch_starts: Vec::new(), without_topic_id: false, clean: false }
+    Recovered {
+        row,
+        pieces: Vec::new(),
+        batch_starts: Vec::new(),
+        without_topic_id: false,
+        clean: false,
+    }
 }
 
 fn empty_segment(base_offset: i64) -> SegmentInfo {
@@ -237,17 +350,33 @@ impl Recovered {
     /// Keeps a piece unless its segment has it for sure.
     fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<Bytes>) {
         if (segment, position + len) > self.row.settled {
-            self.pieces.push(PieceAt { segment, position, len, bytes });
+            self.pieces.push(PieceAt {
+                segment,
+                position,
+                len,
+                bytes,
+            });
         }
     }
 
-    fn append(&mut self, append: &Append<'_>, slice: impl Fn(&[u8]) -> Bytes) -> Result<(), String> {
+    fn append(
+        &mut self,
+        append: &Append<'_>,
+        slice: impl Fn(&[u8]) -> Bytes,
+    ) -> Result<(), String> {
         for piece in &append.pieces {
             match *piece {
                 Piece::Inline { position, bytes } => {
-                    self.keep(append.segment, position, bytes.len() as u64, Some(slice(bytes)));
+                    self.keep(
+                        append.segment,
+                        position,
+                        bytes.len() as u64,
+                        Some(slice(bytes)),
+                    );
                 }
-                Piece::Direct { position, len, .. } => self.keep(append.segment, position, u64::from(len), None),
+                Piece::Direct { position, len, .. } => {
+                    self.keep(append.segment, position, u64::from(len), None)
+                }
             }
         }
         if (append.segment, append.from) >= self.row.settled {
@@ -264,7 +393,11 @@ impl Recovered {
         if self.row.log_end_offset != append.end_offset || end != append.to {
             return Err(format!(
                 "{}-{} ends at offset {} and byte {end} instead of {} and {}",
-                self.row.topic, append.key.id.partition, self.row.log_end_offset, append.end_offset, append.to
+                self.row.topic,
+                append.key.id.partition,
+                self.row.log_end_offset,
+                append.end_offset,
+                append.to
             ));
         }
         Ok(())
@@ -277,7 +410,10 @@ impl Recovered {
         let last = self.row.segments.last().expect("a log has a segment");
         if last.base_offset != segment {
             if segment < last.base_offset || header.base_offset != segment {
-                return Err(format!("{} has a batch of segment {segment} behind segment {}", self.row.topic, last.base_offset));
+                return Err(format!(
+                    "{} has a batch of segment {segment} behind segment {}",
+                    self.row.topic, last.base_offset
+                ));
             }
             self.row.segments.push(empty_segment(segment));
             self.row.flags.push(0);
@@ -290,7 +426,9 @@ impl Recovered {
             info.largest_timestamp = header.max_timestamp;
             info.largest_timestamp_offset = header.last_offset();
         }
-        self.row.epochs.assign(header.partition_leader_epoch, header.base_offset);
+        self.row
+            .epochs
+            .assign(header.partition_leader_epoch, header.base_offset);
         self.row.log_end_offset = header.next_offset();
         Ok(())
     }
@@ -298,14 +436,18 @@ impl Recovered {
 
 /// The headers of an append: given, or in its one inline piece.
 fn headers(append: &Append<'_>) -> Result<Vec<BatchHeader>, String> {
-    let parse = |bytes: &[u8]| BatchHeader::read(bytes).map_err(|e| format!("a journalled batch is none: {e}"));
+    let parse = |bytes: &[u8]| {
+        BatchHeader::read(bytes).map_err(|e| format!("a journalled batch is none: {e}"))
+    };
     if !append.headers.is_empty() {
         return append.headers.chunks_exact(HEADER).map(parse).collect();
     }
     let mut headers = Vec::new();
     let mut at = append.from;
     for piece in &append.pieces {
-        let Piece::Inline { position, bytes } = *piece else { continue };
+        let Piece::Inline { position, bytes } = *piece else {
+            continue;
+        };
         while at >= position && at - position < bytes.len() as u64 {
             let header = parse(&bytes[(at - position) as usize..])?;
             at += header.total_len().max(HEADER) as u64;
@@ -316,7 +458,10 @@ fn headers(append: &Append<'_>) -> Result<Vec<BatchHeader>, String> {
 }
 
 fn damaged(path: &Path, what: String) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), what }
+    OpenError::Damaged {
+        path: path.to_owned(),
+        what,
+    }
 }
 
 const _: () = assert!(BLOCK == 4096);

@@ -45,7 +45,8 @@ impl Budget {
 
     pub fn unpin(&self, bytes: usize) {
         let pinned = self.pinned.get().checked_sub(bytes);
-        self.pinned.set(pinned.expect("no more is unpinned than was pinned"));
+        self.pinned
+            .set(pinned.expect("no more is unpinned than was pinned"));
         if bytes > 0 && !self.waiting.borrow().is_empty() {
             self.changed.notify();
         }
@@ -82,7 +83,11 @@ impl Budget {
         loop {
             let seen = self.changed.count();
             self.forget_gone();
-            let first = self.waiting.borrow().front().is_some_and(|f| Rc::ptr_eq(f, &place.0));
+            let first = self
+                .waiting
+                .borrow()
+                .front()
+                .is_some_and(|f| Rc::ptr_eq(f, &place.0));
             if give_up() || (first && self.has_room(bytes)) {
                 break;
             }
@@ -126,9 +131,17 @@ impl Budget {
             if self.tail.get() <= self.tail_max {
                 return;
             }
-            let Some(candidate) = self.blocks.borrow_mut().pop_front() else { return };
-            let Some(log) = candidate.upgrade() else { continue };
-            let freed = if log.read_lately.replace(false) { 0 } else { log.evict_block() };
+            let Some(candidate) = self.blocks.borrow_mut().pop_front() else {
+                return;
+            };
+            let Some(log) = candidate.upgrade() else {
+                continue;
+            };
+            let freed = if log.read_lately.replace(false) {
+                0
+            } else {
+                log.evict_block()
+            };
             self.tail_shrank(freed);
             if freed == 0 && log.holds_memory() {
                 self.blocks.borrow_mut().push_back(candidate);

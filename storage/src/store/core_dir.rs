@@ -1,7 +1,7 @@
 //! One core's part of one data directory: its journal, table and logs there.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(crate) struct CoreDir {
     pub journal_files: usize,
     pub cores: u32,
     /// Partitions whose directories are being renamed away; nobody may create one of these names meanwhile.
-    pub deleting: RefCell<HashSet<PartitionName>>,
+    pub deleting: RefCell<Vec<PartitionName>>,
 }
 
 impl CoreDir {
@@ -87,7 +87,9 @@ impl CoreDir {
 
     /// A group was flushed, or the directory failed: wakes all who wait for either.
     pub fn committed(&self) {
-        if self.journal.borrow().full_files() * 2 >= self.journal_files || self.budget.wants_settling() {
+        if self.journal.borrow().full_files() * 2 >= self.journal_files
+            || self.budget.wants_settling()
+        {
             self.settle_wanted.notify();
         }
         self.committed.notify();
@@ -103,7 +105,11 @@ impl CoreDir {
         if ticket.unit <= self.commit.borrow().durable() {
             return Ok(true);
         }
-        if self.is_offline() { Err(Offline) } else { Ok(false) }
+        if self.is_offline() {
+            Err(Offline)
+        } else {
+            Ok(false)
+        }
     }
 
     pub async fn wait(&self, ticket: Ticket) -> Result<(), Offline> {
@@ -127,7 +133,8 @@ impl CoreDir {
         self.logs.borrow_mut().clear();
         self.settle_queue.borrow_mut().clear();
         self.maintenance.borrow_mut().clear();
-        self.journal.borrow().all().for_each(|file| file.logs.borrow_mut().clear());
+        self.journal.borrow().all().for_each(|file| file.abandon());
+        self.budget.wake();
         self.commit.borrow_mut().abandon();
     }
 
@@ -147,6 +154,10 @@ impl CoreDir {
             dir.tasks.set(dir.tasks.get() - 1);
             dir.committed.notify();
         };
-        if background { self.ring.spawn_background(counted) } else { self.ring.spawn(counted) }
+        if background {
+            self.ring.spawn_background(counted)
+        } else {
+            self.ring.spawn(counted)
+        }
     }
 }

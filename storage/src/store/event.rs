@@ -45,7 +45,8 @@ pub(crate) type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Runs all of them at once; results in their order. Meant for tens, not thousands: each wake polls all that are left.
 pub(crate) async fn join_all<T>(futures: Vec<Local<'_, T>>) -> Vec<T> {
-    let mut slots: Vec<(Option<Local<'_, T>>, Option<T>)> = futures.into_iter().map(|f| (Some(f), None)).collect();
+    let mut slots: Vec<(Option<Local<'_, T>>, Option<T>)> =
+        futures.into_iter().map(|f| (Some(f), None)).collect();
     poll_fn(|context| {
         let mut pending = false;
         for (future, result) in &mut slots {
@@ -59,7 +60,11 @@ pub(crate) async fn join_all<T>(futures: Vec<Local<'_, T>>) -> Vec<T> {
                 }
             }
         }
-        if pending { Poll::Pending } else { Poll::Ready(()) }
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     })
     .await;
     slots.into_iter().filter_map(|(_, result)| result).collect()

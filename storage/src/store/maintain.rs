@@ -62,7 +62,13 @@ impl CoreDir {
             let needed = active.info.bytes.next_multiple_of(BLOCK) + AHEAD_BYTES;
             // Bytes waiting in this amount are what direct writes are for.
             let busy = active.info.bytes >= crate::knobs::DIRECT_BYTES_MIN;
-            (active.info.base_offset, active.ready, needed, active.allocated, busy)
+            (
+                active.info.base_offset,
+                active.ready,
+                needed,
+                active.allocated,
+                busy,
+            )
         };
         if !ready {
             self.make_segment(log, base).await?;
@@ -85,7 +91,7 @@ impl CoreDir {
                 return Ok(());
             }
             let busy = log.state.borrow().creating || self.deleting.borrow().contains(&log.name);
-            if !busy || log.deleted.get() {
+            if !busy || log.deleted.get() || self.is_offline() {
                 break;
             }
             self.committed.changed_since(seen).await;
@@ -107,12 +113,19 @@ impl CoreDir {
     }
 
     async fn create_partition(&self, log: &Log) -> io::Result<()> {
-        let created = self.files.create_partition(&self.data, &log.name, log.key.id.topic_id).await;
+        let created = self
+            .files
+            .create_partition(&self.data, &log.name, log.key.id.topic_id)
+            .await;
         match created {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                 // What is left of a partition that nobody knows: kept, out of the way.
-                self.files.mark_partition(&self.data, &log.name, dir::Mark::Stray).await?;
-                self.files.create_partition(&self.data, &log.name, log.key.id.topic_id).await?;
+                self.files
+                    .mark_partition(&self.data, &log.name, dir::Mark::Stray)
+                    .await?;
+                self.files
+                    .create_partition(&self.data, &log.name, log.key.id.topic_id)
+                    .await?;
             }
             other => drop(other?),
         }
@@ -128,12 +141,24 @@ impl CoreDir {
         Ok(())
     }
 
-    pub(crate) async fn grow_segment(&self, log: &Rc<Log>, base_offset: i64, needed: u64) -> io::Result<()> {
+    pub(crate) async fn grow_segment(
+        &self,
+        log: &Rc<Log>,
+        base_offset: i64,
+        needed: u64,
+    ) -> io::Result<()> {
         let (allocated, at_most) = {
             let state = log.state.borrow();
-            let Ok(at) = state.segments.binary_search_by_key(&base_offset, |s| s.info.base_offset) else { return Ok(()) };
+            let Ok(at) = state
+                .segments
+                .binary_search_by_key(&base_offset, |s| s.info.base_offset)
+            else {
+                return Ok(());
+            };
             let segment = &state.segments[at];
-            let at_most = u64::from(state.config.segment_bytes).max(segment.info.bytes).next_multiple_of(BLOCK);
+            let at_most = u64::from(state.config.segment_bytes)
+                .max(segment.info.bytes)
+                .next_multiple_of(BLOCK);
             (segment.allocated, at_most)
         };
         let needed = needed.min(at_most);
@@ -155,10 +180,15 @@ impl CoreDir {
             let (base, bytes, settled) = {
                 let state = log.state.borrow();
                 let rolled = state.segments.len() - 1;
-                let Some(segment) = state.segments.iter().take(rolled).find(|s| !s.closed) else { return Ok(()) };
+                let Some(segment) = state.segments.iter().take(rolled).find(|s| !s.closed) else {
+                    return Ok(());
+                };
                 let settled = state.settled() >= segment.end();
                 (segment.info.base_offset, segment.info.bytes, settled)
             };
+            if self.is_offline() {
+                return Ok(());
+            }
             if !settled {
                 let mut queue = self.settle_queue.borrow_mut();
                 if !queue.iter().any(|queued| Rc::ptr_eq(queued, log)) {
@@ -201,15 +231,29 @@ impl CoreDir {
     pub(crate) async fn resume_index(&self, log: &Log, base: i64) -> io::Result<()> {
         let (interval, scan_to, info) = {
             let state = log.state.borrow();
-            let Ok(at) = state.segments.binary_search_by_key(&base, |s| s.info.base_offset) else { return Ok(()) };
+            let Ok(at) = state
+                .segments
+                .binary_search_by_key(&base, |s| s.info.base_offset)
+            else {
+                return Ok(());
+            };
             let segment = &state.segments[at];
-            let Index::Unread(spans) = &segment.index else { return Ok(()) };
-            let scan_to = spans.first().map_or(segment.info.bytes, |s| u64::from(s.position));
-            (state.config.index_interval_bytes, scan_to, segment.info.clone())
+            let Index::Unread(spans) = &segment.index else {
+                return Ok(());
+            };
+            let scan_to = spans
+                .first()
+                .map_or(segment.info.bytes, |s| u64::from(s.position));
+            (
+                state.config.index_interval_bytes,
+                scan_to,
+                segment.info.clone(),
+            )
         };
         let path = log.path();
         let read = async |kind| {
-            let bytes = millstream_ring::fs::read(&self.ring, &path.join(dir::file_name(base, kind))).await;
+            let bytes =
+                millstream_ring::fs::read(&self.ring, &path.join(dir::file_name(base, kind))).await;
             bytes.unwrap_or_default()
         };
         let offsets = read(dir::FileKind::Index).await;
@@ -243,7 +287,9 @@ impl CoreDir {
 
     /// A producer snapshot of the log's present end, once that is flushed.
     pub(crate) async fn write_snapshot(&self, log: &Rc<Log>) -> io::Result<()> {
-        let Some(source) = log.snapshot_source.borrow().clone() else { return Ok(()) };
+        let Some(source) = log.snapshot_source.borrow().clone() else {
+            return Ok(());
+        };
         // Taken together, without an await between: the state describes exactly this end.
         let (entries, end) = (source(), log.log_end_offset.get());
         log.state.borrow_mut().batches_since_snapshot = 0;
@@ -258,9 +304,17 @@ impl CoreDir {
             self.committed.changed_since(seen).await;
         }
         snapshot::write(&self.ring, &log.path(), end, &entries).await?;
-        let bases: Vec<i64> = log.state.borrow().segments.iter().map(|s| s.info.base_offset).collect();
+        let bases: Vec<i64> = log
+            .state
+            .borrow()
+            .segments
+            .iter()
+            .map(|s| s.info.base_offset)
+            .collect();
         for offset in snapshot::obsolete(&snapshot::offsets(&log.path())?, &bases, end) {
-            let path = log.path().join(dir::file_name(offset, dir::FileKind::Snapshot));
+            let path = log
+                .path()
+                .join(dir::file_name(offset, dir::FileKind::Snapshot));
             self.files.unlink_later(path, Duration::ZERO);
         }
         Ok(())

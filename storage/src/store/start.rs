@@ -2,7 +2,7 @@
 //! new table. Nothing the former generation relies on is changed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -49,17 +49,33 @@ pub(crate) fn journal_file_bytes(options: &StorageOptions, cores: u32) -> u64 {
     options.journal_file_bytes.min(share).max(4 << 20) / (1 << 20) * (1 << 20)
 }
 
-pub(crate) async fn start_dir(common: &Common<'_>, index: usize, seed: SeedDir) -> Result<Rc<CoreDir>, OpenError> {
+pub(crate) async fn start_dir(
+    common: &Common<'_>,
+    index: usize,
+    seed: SeedDir,
+) -> Result<Rc<CoreDir>, OpenError> {
     let path = seed.data.path().to_owned();
     let failed = |doing, cause| OpenError::io(doing, &path, cause);
-    seed.data.register(common.ring).map_err(|e| failed("register the lock of", e))?;
-    let chain = Chain { generation: common.generation, core: common.core, directory: directory_tag(&seed.data.directory_id()) };
+    seed.data
+        .register(common.ring)
+        .map_err(|e| failed("register the lock of", e))?;
+    let chain = Chain {
+        generation: common.generation,
+        core: common.core,
+        directory: directory_tag(&seed.data.directory_id()),
+    };
     let file_bytes = journal_file_bytes(common.options, common.cores);
     let mut journal = Journal::new(path.clone(), chain, file_bytes);
     let first = Journal::create(common.ring, &path, chain, 0, file_bytes, seed.direct).await;
     journal.add(first.map_err(|e| failed("create the journal in", e))?);
-    let table = TableName { generation: common.generation, core: common.core }.path(&path);
-    let table = TableWriter::create(common.ring, table, &[]).await.map_err(|e| failed("create the log table in", e))?;
+    let table = TableName {
+        generation: common.generation,
+        core: common.core,
+    }
+    .path(&path);
+    let table = TableWriter::create(common.ring, table, &[])
+        .await
+        .map_err(|e| failed("create the log table in", e))?;
     let files = Files::new(common.ring, common.options.descriptors_max);
     if !seed.direct {
         files.without_direct();
@@ -88,49 +104,73 @@ pub(crate) async fn start_dir(common: &Common<'_>, index: usize, seed: SeedDir) 
         failed: Cell::new(false),
         journal_files: common.options.journal_files,
         cores: common.cores,
-        deleting: RefCell::new(HashSet::new()),
+        deleting: RefCell::default(),
     });
     take_over(&dir, common, seed.logs).await?;
     dir.start_tasks();
     Ok(dir)
 }
 
-async fn take_over(dir: &Rc<CoreDir>, common: &Common<'_>, recovered: Vec<Recovered>) -> Result<(), OpenError> {
+async fn take_over(
+    dir: &Rc<CoreDir>,
+    common: &Common<'_>,
+    recovered: Vec<Recovered>,
+) -> Result<(), OpenError> {
     let path = dir.data.path().to_owned();
     let failed = |doing, cause| OpenError::io(doing, &path, cause);
     let mut islands = Vec::new();
     for log in recovered {
         if log.without_topic_id {
-            write_topic_id(dir, &log).await.map_err(|e| failed("write partition.metadata in", e))?;
+            write_topic_id(dir, &log)
+                .await
+                .map_err(|e| failed("write partition.metadata in", e))?;
         }
         let instance = common.instances.get();
         common.instances.set(instance + 1);
-        let (log, rest) = restore(dir, log, instance).map_err(|what| OpenError::Damaged { path: path.clone(), what })?;
+        let (log, rest) = restore(dir, log, instance).map_err(|what| OpenError::Damaged {
+            path: path.clone(),
+            what,
+        })?;
         dir.logs.borrow_mut().insert(log.key.id, log.clone());
         if !rest.is_empty() {
             islands.push((log, rest));
         }
     }
     for some in islands.chunks(LOGS_AT_ONCE) {
-        let writing = some.iter().map(|(log, runs)| Box::pin(write_islands(dir, log, runs)) as Local<'_, _>);
+        let writing = some
+            .iter()
+            .map(|(log, runs)| Box::pin(write_islands(dir, log, runs)) as Local<'_, _>);
         for done in join_all::<io::Result<()>>(writing.collect()).await {
             done.map_err(|e| failed("settle a log in", e))?;
         }
     }
-    carry(dir, common).await.map_err(|e| failed("write the journal in", e))?;
+    carry(dir, common)
+        .await
+        .map_err(|e| failed("write the journal in", e))?;
     let mut rows = Vec::new();
     encode_cores(common.cores, &mut rows);
     for log in dir.logs.borrow().values() {
         log.encode_row(&mut rows);
     }
-    dir.table.rewrite(&rows).await.map_err(|e| failed("write the log table in", e))
+    dir.table
+        .rewrite(&rows)
+        .await
+        .map_err(|e| failed("write the log table in", e))
 }
 
 /// An old directory of Kafka's: from now on its topic id stands in it.
 async fn write_topic_id(dir: &CoreDir, log: &Recovered) -> io::Result<()> {
-    let name = PartitionName { topic: log.row.topic.clone(), partition: log.row.key.id.partition };
+    let name = PartitionName {
+        topic: log.row.topic.clone(),
+        partition: log.row.key.id.partition,
+    };
     let path = dir.data.partition_path(&name).join(dir::PARTITION_METADATA);
-    fs::write_durably(&dir.ring, &path, &dir::encode_partition_metadata(&log.row.key.id.topic_id)).await
+    fs::write_durably(
+        &dir.ring,
+        &path,
+        &dir::encode_partition_metadata(&log.row.key.id.topic_id),
+    )
+    .await
 }
 
 /// Contiguous bytes.
@@ -143,14 +183,34 @@ impl Run {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+
+    /// Drops what lies before `from`; false when nothing is left.
+    fn trim(&mut self, from: u64) -> bool {
+        if self.start < from {
+            let gone = (from - self.start).min(self.bytes.len() as u64);
+            self.bytes.drain(..gone as usize);
+            self.start = from;
+        }
+        !self.bytes.is_empty()
+    }
 }
 
 /// Puts the log together. Also returns journal-only bytes that do not reach up to its end: they go into their
 /// segment before anything else happens.
-fn restore(dir: &Rc<CoreDir>, recovered: Recovered, instance: u64) -> Result<(Rc<Log>, Vec<Run>), String> {
+fn restore(
+    dir: &Rc<CoreDir>,
+    recovered: Recovered,
+    instance: u64,
+) -> Result<(Rc<Log>, Vec<Run>), String> {
     let mut row = recovered.row;
-    let name = PartitionName { topic: row.topic.clone(), partition: row.key.id.partition };
-    let key = LogKey { id: row.key.id, instance };
+    let name = PartitionName {
+        topic: row.topic.clone(),
+        partition: row.key.id.partition,
+    };
+    let key = LogKey {
+        id: row.key.id,
+        instance,
+    };
     while row.segments.len() > 1 && row.segments[0].end_offset <= row.log_start_offset {
         row.segments.remove(0);
         row.flags.remove(0);
@@ -164,17 +224,29 @@ fn restore(dir: &Rc<CoreDir>, recovered: Recovered, instance: u64) -> Result<(Rc
         starts.insert(info.base_offset, at);
         segment.ready = flags & READY != 0;
         segment.closed = flags & CLOSED != 0;
-        segment.index = if segment.closed { Index::OnDisk } else { Index::Unread(Vec::new()) };
+        segment.index = if segment.closed {
+            Index::OnDisk
+        } else {
+            Index::Unread(Vec::new())
+        };
         segment.info = info;
         at = segment.end().next_multiple_of(BLOCK);
         segments.push_back(segment);
     }
     let end = segments.back().map_or(0, Segment::end);
-    let settled = starts.get(&row.settled.0).map_or(0, |start| start + row.settled.1);
+    let settled = starts
+        .get(&row.settled.0)
+        .map_or(0, |start| start + row.settled.1);
     let (mut runs, direct) = runs_of(recovered.pieces, &starts);
-    check_coverage(&segments, settled, end, &runs, &direct).map_err(|what| format!("{name}: {what}"))?;
-    let last = runs.pop_if(|run| run.end() == end && run.end() > settled);
-    let islands = runs.into_iter().flat_map(|run| subtract(run, &direct)).filter(|r| r.end() > settled || r.start >= settled).collect();
+    check_coverage(&segments, settled, end, &runs, &direct)
+        .map_err(|what| format!("{name}: {what}"))?;
+    // An entry's bytes may begin long before what is not settled; a sealed block is needed from its start.
+    runs.retain_mut(|run| run.trim(settled / BLOCK * BLOCK) && run.end() > settled);
+    let last = runs.pop_if(|run| run.end() == end);
+    let islands = runs
+        .into_iter()
+        .flat_map(|run| subtract(run, &direct))
+        .collect();
     let mut state = LogState {
         config: LogConfig::default(),
         segments,
@@ -202,29 +274,47 @@ fn restore(dir: &Rc<CoreDir>, recovered: Recovered, instance: u64) -> Result<(Rc
     let mut memory = 0;
     if let Some(run) = last {
         if !run.start.is_multiple_of(BLOCK) {
-            return Err(format!("{name}: its journalled bytes begin inside a block"));
+            return Err(format!(
+                "{name}: its journalled bytes begin inside a block, at {} of {end}, settled {settled}",
+                run.start
+            ));
         }
         state.tail = Tail::new(run.start);
         memory = state.tail.append([&run.bytes, &[]]);
         state.dirty.push_back(run.start..end);
-        let first = recovered.batch_starts.iter().filter_map(|(base, at)| Some(starts.get(base)? + at));
+        let first = recovered
+            .batch_starts
+            .iter()
+            .filter_map(|(base, at)| Some(starts.get(base)? + at));
         if let Some(first) = first.filter(|at| *at >= run.start).min() {
             state.mark_batches(first);
         }
         dir.budget.pin(run.bytes.len());
     }
-    let log = Log::new(key, name, dir.clone(), row.log_start_offset.min(row.log_end_offset), row.log_end_offset, state);
+    let log = Log::new(
+        key,
+        name,
+        dir.clone(),
+        row.log_start_offset.min(row.log_end_offset),
+        row.log_end_offset,
+        state,
+    );
     dir.budget.tail_grew(&log, memory);
     Ok((log, islands))
 }
 
 /// Journalled bytes joined to runs, and the ranges that stand in the segments.
-fn runs_of(pieces: Vec<crate::recovery::PieceAt>, starts: &HashMap<i64, u64>) -> (Vec<Run>, Vec<Range<u64>>) {
+fn runs_of(
+    pieces: Vec<crate::recovery::PieceAt>,
+    starts: &HashMap<i64, u64>,
+) -> (Vec<Run>, Vec<Range<u64>>) {
     let mut inline: Vec<(u64, Bytes)> = Vec::new();
     let mut direct = Vec::new();
     for piece in pieces {
         // Segments below the log start are gone.
-        let Some(start) = starts.get(&piece.segment) else { continue };
+        let Some(start) = starts.get(&piece.segment) else {
+            continue;
+        };
         let at = start + piece.position;
         match piece.bytes {
             Some(bytes) => inline.push((at, bytes)),
@@ -239,22 +329,40 @@ fn runs_of(pieces: Vec<crate::recovery::PieceAt>, starts: &HashMap<i64, u64>) ->
             // The same bytes may stand in several entries: a sealed block's come again.
             Some(run) if at <= run.end() => {
                 let known = (run.end() - at) as usize;
-                run.bytes.extend_from_slice(bytes.get(known..).unwrap_or_default());
+                run.bytes
+                    .extend_from_slice(bytes.get(known..).unwrap_or_default());
             }
-            _ => runs.push(Run { start: at, bytes: bytes.to_vec() }),
+            _ => runs.push(Run {
+                start: at,
+                bytes: bytes.to_vec(),
+            }),
         }
     }
     (runs, direct)
 }
 
 /// Every byte behind the settled position is in the journal or in blocks that were written.
-fn check_coverage(segments: &VecDeque<Segment>, settled: u64, end: u64, runs: &[Run], direct: &[Range<u64>]) -> Result<(), String> {
-    let mut ranges: Vec<Range<u64>> = runs.iter().map(|r| r.start..r.end()).chain(direct.iter().cloned()).collect();
+fn check_coverage(
+    segments: &VecDeque<Segment>,
+    settled: u64,
+    end: u64,
+    runs: &[Run],
+    direct: &[Range<u64>],
+) -> Result<(), String> {
+    let mut ranges: Vec<Range<u64>> = runs
+        .iter()
+        .map(|r| r.start..r.end())
+        .chain(direct.iter().cloned())
+        .collect();
     ranges.sort_by_key(|r| r.start);
     let mut at = settled;
     for range in ranges {
         let segment_ends = segments.iter().any(|s| s.end() == at);
-        let reached = if segment_ends { at.next_multiple_of(BLOCK) } else { at };
+        let reached = if segment_ends {
+            at.next_multiple_of(BLOCK)
+        } else {
+            at
+        };
         if range.start > reached {
             break;
         }
@@ -278,10 +386,16 @@ fn subtract(run: Run, direct: &[Range<u64>]) -> Vec<Run> {
                 continue;
             }
             if start < range.start {
-                next.push(Run { start, bytes: run.bytes[..(range.start - start) as usize].to_vec() });
+                next.push(Run {
+                    start,
+                    bytes: run.bytes[..(range.start - start) as usize].to_vec(),
+                });
             }
             if range.end < end {
-                next.push(Run { start: range.end, bytes: run.bytes[(range.end - start) as usize..].to_vec() });
+                next.push(Run {
+                    start: range.end,
+                    bytes: run.bytes[(range.end - start) as usize..].to_vec(),
+                });
             }
         }
         left = next;
@@ -297,9 +411,15 @@ async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Re
             let segment = state.segment_at(run.start).expect("runs lie in segments");
             (segment.info.base_offset, run.start - segment.start)
         };
-        assert!(position.is_multiple_of(BLOCK), "journalled bytes begin at a block");
+        assert!(
+            position.is_multiple_of(BLOCK),
+            "journalled bytes begin at a block, not at {position}"
+        );
         dir.make_segment(log, base).await?;
-        let file = dir.files.get(&log.segment_path(base), Access::Direct).await?;
+        let file = dir
+            .files
+            .get(&log.segment_path(base), Access::Direct)
+            .await?;
         let mut buffer = Buffer::with_capacity(run.bytes.len().next_multiple_of(BLOCK as usize));
         buffer.extend_from_slice(&run.bytes);
         buffer.resize_zeroed(run.bytes.len().next_multiple_of(BLOCK as usize));
@@ -319,8 +439,12 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
     let mut number = 1;
     for log in &logs {
         loop {
-            let Some(range) = log.state.borrow().dirty.front().cloned() else { break };
-            if number as usize >= common.options.journal_files.max(2) - 1 && files.len() >= number as usize {
+            let Some(range) = log.state.borrow().dirty.front().cloned() else {
+                break;
+            };
+            if number as usize >= common.options.journal_files.max(2) - 1
+                && files.len() >= number as usize
+            {
                 dir.settle_log_now(log).await?;
                 break;
             }
@@ -338,9 +462,14 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
         }
     }
     let mark = dir.journal.borrow_mut().place(EntryBuilder::new(0));
-    let Ok(mark) = mark else { unreachable!("each file keeps room for a mark") };
+    let Ok(mark) = mark else {
+        unreachable!("each file keeps room for a mark")
+    };
     let sequence = mark.sequence;
-    mark.file.file.write_at(vec![mark.bytes.freeze()], mark.offset).await?;
+    mark.file
+        .file
+        .write_at(vec![mark.bytes.freeze()], mark.offset)
+        .await?;
     files.push(mark.file);
     for file in files {
         file.file.sync_data().await?;
@@ -349,14 +478,28 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
     Ok(())
 }
 
-async fn write_carry(dir: &Rc<CoreDir>, common: &Common<'_>, log: &Rc<Log>, range: Range<u64>, number: &mut u32) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
+async fn write_carry(
+    dir: &Rc<CoreDir>,
+    common: &Common<'_>,
+    log: &Rc<Log>,
+    range: Range<u64>,
+    number: &mut u32,
+) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
     let len = (range.end - range.start) as usize;
     let mut entry = EntryBuilder::new(len + 128);
     {
         let state = log.state.borrow();
-        let segment = state.segment_at(range.start).expect("dirty bytes lie in a segment");
+        let segment = state
+            .segment_at(range.start)
+            .expect("dirty bytes lie in a segment");
         let parts = state.tail.views(range.clone());
-        entry.carry(&log.key, segment.info.base_offset, range.start - segment.start, len, parts.iter().map(|p| &p[..]));
+        entry.carry(
+            &log.key,
+            segment.info.base_offset,
+            range.start - segment.start,
+            len,
+            parts.iter().map(|p| &p[..]),
+        );
     }
     let place = loop {
         let placed = dir.journal.borrow_mut().place(entry);
@@ -365,7 +508,9 @@ async fn write_carry(dir: &Rc<CoreDir>, common: &Common<'_>, log: &Rc<Log>, rang
             Err(back) => {
                 entry = back;
                 let (path, chain, bytes) = dir.journal.borrow().parameters();
-                let file = Journal::create(common.ring, &path, chain, *number, bytes, dir.direct.get()).await?;
+                let file =
+                    Journal::create(common.ring, &path, chain, *number, bytes, dir.direct.get())
+                        .await?;
                 prepare_rest(&file).await?;
                 *number += 1;
                 dir.journal.borrow_mut().add(file);
@@ -374,7 +519,11 @@ async fn write_carry(dir: &Rc<CoreDir>, common: &Common<'_>, log: &Rc<Log>, rang
     };
     // The first file is pre-written only as far as a quick start needs.
     let end = place.offset + place.bytes.len() as u64;
-    place.file.file.write_at(vec![place.bytes.freeze()], place.offset).await?;
+    place
+        .file
+        .file
+        .write_at(vec![place.bytes.freeze()], place.offset)
+        .await?;
     place.file.written_to(end);
     Ok(place.file)
 }
@@ -384,7 +533,11 @@ impl LogState {
     fn mark_batches(&mut self, first: u64) {
         let mut at = first;
         while let Some(header) = self.header_at(at).filter(|h| h.batch_length > 0) {
-            if self.marks.back().is_none_or(|&(mark, _)| at - mark >= BLOCK) {
+            if self
+                .marks
+                .back()
+                .is_none_or(|&(mark, _)| at - mark >= BLOCK)
+            {
                 self.marks.push_back((at, header.base_offset));
             }
             at += header.total_len() as u64;
@@ -422,7 +575,9 @@ impl CoreDir {
             if self.stopped.get() || self.is_offline() {
                 return Ok(());
             }
-            let file = self.create_journal_file(&path, chain, number as u32, bytes).await?;
+            let file = self
+                .create_journal_file(&path, chain, number as u32, bytes)
+                .await?;
             prepare_rest(&file).await?;
             self.journal.borrow_mut().add(file);
             self.work.notify();
@@ -431,7 +586,13 @@ impl CoreDir {
     }
 
     /// Waits where the device is full: the files there are go round until it has room.
-    async fn create_journal_file(&self, path: &Path, chain: Chain, number: u32, bytes: u64) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
+    async fn create_journal_file(
+        &self,
+        path: &Path,
+        chain: Chain,
+        number: u32,
+        bytes: u64,
+    ) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
         loop {
             match Journal::create(&self.ring, path, chain, number, bytes, self.direct.get()).await {
                 Err(e) if e.kind() == io::ErrorKind::StorageFull && !self.stopped.get() => {

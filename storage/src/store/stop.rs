@@ -39,8 +39,14 @@ impl CoreDir {
         let mut logs: Vec<Rc<Log>> = self.logs.borrow().values().cloned().collect();
         logs.retain(|log| log.state.borrow().unclean);
         for some in logs.chunks(LOGS_AT_ONCE) {
-            let closing = some.iter().map(|log| Box::pin(self.close_log(log)) as Local<'_, _>).collect();
-            join_all::<io::Result<()>>(closing).await.into_iter().collect::<io::Result<()>>()?;
+            let closing = some
+                .iter()
+                .map(|log| Box::pin(self.close_log(log)) as Local<'_, _>)
+                .collect();
+            join_all::<io::Result<()>>(closing)
+                .await
+                .into_iter()
+                .collect::<io::Result<()>>()?;
         }
         Ok(())
     }
@@ -51,7 +57,11 @@ impl CoreDir {
         let (base, bytes, ready) = {
             let state = log.state.borrow();
             let active = state.active();
-            assert_eq!(state.settled(), active.end().max(state.flushed), "settled before it is closed");
+            assert_eq!(
+                state.settled(),
+                active.end().max(state.flushed),
+                "settled before it is closed"
+            );
             (active.info.base_offset, active.info.bytes, active.ready)
         };
         if !ready {
@@ -80,9 +90,18 @@ impl CoreDir {
 
     pub(super) async fn remove_journal(&self) -> io::Result<()> {
         let (path, chain, _) = self.journal.borrow().parameters();
-        let numbers: Vec<u32> = self.journal.borrow().all().map(|file| file.number).collect();
+        let numbers: Vec<u32> = self
+            .journal
+            .borrow()
+            .all()
+            .map(|file| file.number)
+            .collect();
         for number in numbers {
-            let name = crate::journal::JournalFileName { generation: chain.generation, core: chain.core, number };
+            let name = crate::journal::JournalFileName {
+                generation: chain.generation,
+                core: chain.core,
+                number,
+            };
             fs::unlink(&self.ring, &name.path(&path)).await?;
         }
         fs::sync_dir(&self.ring, &path).await
@@ -101,15 +120,23 @@ impl CoreDir {
         let delay = log.state.borrow().config.file_delete_delay_ms;
         let removed = async {
             if fs::exists(&self.ring, &log.path()).await? {
-                let marked = self.files.mark_partition(&self.data, &log.name, Mark::Delete).await?;
-                self.files.unlink_later(marked, Duration::from_millis(delay));
+                let marked = self
+                    .files
+                    .mark_partition(&self.data, &log.name, Mark::Delete)
+                    .await?;
+                self.files
+                    .unlink_later(marked, Duration::from_millis(delay));
             }
             Ok::<(), io::Error>(())
         };
         if let Err(cause) = removed.await {
             tracing::warn!("{}: its files stay until the next start: {cause}", log.name);
         }
-        self.deleting.borrow_mut().remove(&log.name);
+        let mut deleting = self.deleting.borrow_mut();
+        if let Some(at) = deleting.iter().position(|name| *name == log.name) {
+            deleting.swap_remove(at);
+        }
+        drop(deleting);
         self.committed.notify();
     }
 
@@ -119,8 +146,14 @@ impl CoreDir {
         let offsets = logs.values().map(|log| {
             let start = log.log_start_offset();
             let first = log.state.borrow().segments[0].info.base_offset;
-            let at = |offset| PartitionOffset { name: log.name.clone(), offset };
-            (at(log.flushed_end_offset()), (start > first).then(|| at(start)))
+            let at = |offset| PartitionOffset {
+                name: log.name.clone(),
+                offset,
+            };
+            (
+                at(log.flushed_end_offset()),
+                (start > first).then(|| at(start)),
+            )
         });
         offsets.collect()
     }
@@ -130,15 +163,22 @@ impl Stopped {
     /// The very last writes, once per process with the answers of all its stores: Kafka's checkpoint files and
     /// then the marks that say clean. A directory that went offline stays dirty.
     pub async fn finish(all: Vec<Stopped>, ring: &Ring) -> Result<(), OpenError> {
-        let Some(first) = all.first() else { return Ok(()) };
+        let Some(first) = all.first() else {
+            return Ok(());
+        };
         for (index, data) in first.dirs.iter().enumerate() {
             if data.offline().is_some() {
                 continue;
             }
             let offsets = || all.iter().flat_map(|stopped| &stopped.offsets[index]);
             let ends: Vec<PartitionOffset> = offsets().map(|(end, _)| end.clone()).collect();
-            let starts: Vec<PartitionOffset> = offsets().filter_map(|(_, start)| start.clone()).collect();
-            let files = [(OffsetFile::RecoveryPoint, &ends), (OffsetFile::LogStart, &starts), (OffsetFile::Replication, &ends)];
+            let starts: Vec<PartitionOffset> =
+                offsets().filter_map(|(_, start)| start.clone()).collect();
+            let files = [
+                (OffsetFile::RecoveryPoint, &ends),
+                (OffsetFile::LogStart, &starts),
+                (OffsetFile::Replication, &ends),
+            ];
             for (file, rows) in files {
                 let written = write_offsets(ring, data.path(), file, rows).await;
                 written.map_err(|e| OpenError::io("write the checkpoints in", data.path(), e))?;

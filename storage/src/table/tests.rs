@@ -15,7 +15,13 @@ fn row(instance: u64, from: i64, bases: &[i64]) -> Row {
     epochs.assign(3, 0);
     epochs.assign(5, 12);
     Row {
-        key: LogKey { id: LogId { topic_id: [4; 16], partition: 1 }, instance },
+        key: LogKey {
+            id: LogId {
+                topic_id: [4; 16],
+                partition: 1,
+            },
+            instance,
+        },
         topic: "orders".to_owned(),
         log_start_offset: 0,
         log_end_offset: 30,
@@ -79,7 +85,10 @@ fn a_later_row_takes_closed_segments_from_the_earlier() {
 
 #[test]
 fn names_are_parsed_back() {
-    let name = TableName { generation: 12, core: 3 };
+    let name = TableName {
+        generation: 12,
+        core: 3,
+    };
     let path = name.path(Path::new("/d"));
     let file = path.file_name().and_then(|n| n.to_str()).expect("a name");
     assert_eq!(TableName::parse(file), Some(name));

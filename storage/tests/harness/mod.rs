@@ -7,7 +7,7 @@ use std::rc::Rc;
 use millstream_protocol::batch::{BatchBuilder, BatchHeader, Batches};
 use millstream_protocol::compress::Codec;
 use millstream_ring::Ring;
-use millstream_storage::{Log, LogConfig, LogId, StorageOptions, Store, Stopped, open};
+use millstream_storage::{Log, LogConfig, LogId, Stopped, StorageOptions, Store, open};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,16 +24,26 @@ pub fn options(dir: &Path) -> StorageOptions {
 }
 
 pub fn config() -> LogConfig {
-    LogConfig { segment_bytes: 1 << 20, file_delete_delay_ms: 0, ..LogConfig::default() }
+    LogConfig {
+        segment_bytes: 1 << 20,
+        file_delete_delay_ms: 0,
+        ..LogConfig::default()
+    }
 }
 
 pub fn log_id(n: i32) -> LogId {
-    LogId { topic_id: [7; 16], partition: n }
+    LogId {
+        topic_id: [7; 16],
+        partition: n,
+    }
 }
 
 /// Seed from the environment, or fresh; printed, so that a failure can be repeated.
 pub fn seed(name: &str) -> u64 {
-    let seed = std::env::var("MILLSTREAM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    let seed = std::env::var("MILLSTREAM_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(rand::random);
     println!("{name}: MILLSTREAM_SEED={seed}");
     seed
 }
@@ -68,7 +78,9 @@ pub async fn start(ring: &Ring, options: StorageOptions) -> Store {
 
 pub async fn stop(ring: &Ring, store: &Store) {
     let stopped = store.stop().await.expect("stops");
-    Stopped::finish(vec![stopped], ring).await.expect("marks clean");
+    Stopped::finish(vec![stopped], ring)
+        .await
+        .expect("marks clean");
 }
 
 /// Appends and returns the stored bytes, stamped.
@@ -83,7 +95,14 @@ pub fn append(log: &Log, bytes: &[u8], epoch: i32) -> (millstream_storage::Appen
     stamped.write(&mut head);
     stored[..61].copy_from_slice(&head);
     let next = appended.last_offset + 1;
-    (appended, Stored { base: appended.base_offset, next, bytes: stored })
+    (
+        appended,
+        Stored {
+            base: appended.base_offset,
+            next,
+            bytes: stored,
+        },
+    )
 }
 
 #[derive(Clone)]
@@ -109,19 +128,35 @@ impl ModelLog {
 
     /// After a crash: what was recovered is a prefix of what was appended, and has all that was acknowledged.
     pub fn cut_to(&mut self, end: i64) {
-        assert!(end >= self.acked, "acknowledged up to {}, recovered up to {end}", self.acked);
+        assert!(
+            end >= self.acked,
+            "acknowledged up to {}, recovered up to {end}",
+            self.acked
+        );
         self.batches.retain(|b| b.next <= end);
-        assert_eq!(self.end().max(self.start), end.max(self.start), "recovered at a batch's end");
+        assert_eq!(
+            self.end().max(self.start),
+            end.max(self.start),
+            "recovered at a batch's end"
+        );
         self.acked = end;
     }
 }
 
 /// Everything from the log start to the flushed end, batch by batch, against the model.
 pub async fn verify(log: &Rc<Log>, model: &ModelLog, read_bytes: usize) {
-    assert_eq!(log.log_start_offset(), model.start, "log start of {:?}", log.id());
+    assert_eq!(
+        log.log_start_offset(),
+        model.start,
+        "log start of {:?}",
+        log.id()
+    );
     let mut at = model.start;
     let end = log.flushed_end_offset();
-    let mut expected = model.batches.iter().filter(|b| b.next > model.start && b.base < end);
+    let mut expected = model
+        .batches
+        .iter()
+        .filter(|b| b.next > model.start && b.base < end);
     while at < end {
         let read = log.read(at, read_bytes, end, true).await.expect("reads");
         assert!(read.bytes > 0, "nothing at {at} of {end} in {:?}", log.id());

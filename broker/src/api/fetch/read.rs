@@ -8,7 +8,7 @@ use millstream_protocol::error::ErrorCode;
 use millstream_state::incremental_fetch::{FetchContext, FetchPartition, TopicKey};
 
 use crate::partition::read::{Given, Wanted};
-use crate::partition::waiters::Notice;
+use crate::partition::waiters::{Notice, WaitId};
 use crate::shard::Shard;
 use crate::topics::Home;
 
@@ -125,28 +125,48 @@ async fn read_here(shard: Rc<Shard>, readings: Vec<Reading>, budget: &mut Budget
 
 /// Returns when one of the partitions has something new, or after `wait`.
 pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given], wait: Duration) {
-    let mut waits = Vec::new();
-    for (core, readings) in by_core(targets) {
+    let id: WaitId = (shard.index, shard.waits_from_afar.number());
+    let by_core = by_core(targets);
+    let elsewhere: Vec<usize> = by_core.iter().map(|(core, _)| *core).filter(|core| *core != shard.index).collect();
+    let mut waits = Vec::with_capacity(by_core.len());
+    for (core, readings) in by_core {
         let seen: Vec<(Uuid, i32, i64)> = readings
             .iter()
             .map(|reading| (reading.topic_id, reading.index, given[reading.place].high_watermark))
             .collect();
-        waits.push(shard.call(core, move |there| wait_here(there, seen, wait)).await);
+        waits.push(shard.call(core, move |there| wait_here(there, id, seen, wait)).await);
     }
     if waits.is_empty() {
         shard.ring.sleep(wait).await;
         return;
     }
+    let ended_alone = waits.len() == 1;
     futures_util::future::select_all(waits).await;
+    if !ended_alone {
+        for core in elsewhere {
+            shard.tell(core, move |there| there.waits_from_afar.call_off(id)).await;
+        }
+    }
 }
 
 /// Returns when the high watermark of one of the partitions is another than the one seen, or after `wait`.
-async fn wait_here(shard: Rc<Shard>, seen: Vec<(Uuid, i32, i64)>, wait: Duration) {
+/// It can be called off as soon as this has returned.
+fn wait_here(shard: Rc<Shard>, id: WaitId, seen: Vec<(Uuid, i32, i64)>, wait: Duration) -> impl Future<Output = ()> {
     let notice = Rc::new(Notice::default());
+    if id.0 != shard.index {
+        shard.waits_from_afar.begin(id, notice.clone());
+    }
+    async move {
+        wait_for_news(&shard, &notice, seen, wait).await;
+        shard.waits_from_afar.end(id);
+    }
+}
+
+async fn wait_for_news(shard: &Shard, notice: &Rc<Notice>, seen: Vec<(Uuid, i32, i64)>, wait: Duration) {
     for (topic_id, index, high_watermark) in &seen {
         match shard.topics.by_id(topic_id).map(|topic| topic.home(*index)) {
             Some(Home::Here(partition)) if partition.high_watermark() == *high_watermark => {
-                partition.waiters.park(notice.clone());
+                partition.waiters.park(notice);
             }
             // It has something new already, or moved, or is gone: look again at once.
             _ => return,

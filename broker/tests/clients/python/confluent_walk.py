@@ -246,7 +246,8 @@ def endure(stop_file):
                     return
         reader.close()
 
-    thread = threading.Thread(target=commit)
+    # A daemon: a thread that hangs is found by its join and must not keep the program from saying so.
+    thread = threading.Thread(target=commit, daemon=True)
     thread.start()
     number = 0
     while not os.path.exists(stop_file):

@@ -3,7 +3,11 @@ use crate::LogId;
 use crate::journal::entry::{EntryBuilder, Item, LogKey, encode_drop, encode_log_start, items};
 use crate::knobs::BLOCK;
 
-const CHAIN: Chain = Chain { generation: 5, core: 1, directory: 99 };
+const CHAIN: Chain = Chain {
+    generation: 5,
+    core: 1,
+    directory: 99,
+};
 const FILE: usize = 16 * BLOCK as usize;
 
 /// Writes entries into files as the writer does.
@@ -19,7 +23,15 @@ struct Files {
 
 impl Files {
     fn new(count: usize) -> Files {
-        Files { files: vec![vec![0; FILE]; count], current: 0, at: 0, sequence: 1, previous: 0, flushed: 0, replay_from: 1 }
+        Files {
+            files: vec![vec![0; FILE]; count],
+            current: 0,
+            at: 0,
+            sequence: 1,
+            previous: 0,
+            flushed: 0,
+            replay_from: 1,
+        }
     }
 
     /// An entry of `blocks` blocks; all before it count as flushed if `flush`.
@@ -29,10 +41,22 @@ impl Files {
         }
         let payload = blocks * BLOCK as usize - 64;
         let mut entry = EntryBuilder::new(payload);
-        let key = LogKey { id: LogId { topic_id: [1; 16], partition: 2 }, instance: 3 };
+        let key = LogKey {
+            id: LogId {
+                topic_id: [1; 16],
+                partition: 2,
+            },
+            instance: 3,
+        };
         let bytes = vec![self.sequence as u8; payload - 28 - 1 - 8 - 13];
         entry.carry(&key, 0, 0, bytes.len(), [&bytes[..]].into_iter());
-        let (bytes, crc) = entry.finish(CHAIN, self.sequence, self.previous, self.flushed, self.replay_from);
+        let (bytes, crc) = entry.finish(
+            CHAIN,
+            self.sequence,
+            self.previous,
+            self.flushed,
+            self.replay_from,
+        );
         assert_eq!(bytes.len(), blocks * BLOCK as usize);
         self.files[self.current][self.at..self.at + bytes.len()].copy_from_slice(&bytes);
         self.at += bytes.len();
@@ -66,9 +90,15 @@ fn entries_are_found_in_order_across_files() {
 fn entries_of_another_generation_do_not_count() {
     let mut files = Files::new(1);
     files.push(1, true);
-    let other = Chain { generation: 6, ..CHAIN };
+    let other = Chain {
+        generation: 6,
+        ..CHAIN
+    };
     assert_eq!(walk(&files.files, other).expect("empty"), Walk::default());
-    assert_eq!(walk(&Vec::<Vec<u8>>::new(), CHAIN).expect("empty"), Walk::default());
+    assert_eq!(
+        walk(&Vec::<Vec<u8>>::new(), CHAIN).expect("empty"),
+        Walk::default()
+    );
 }
 
 #[test]
@@ -81,7 +111,10 @@ fn a_cut_anywhere_keeps_the_whole_entries_before_it() {
         let walk = walk(&[bytes], CHAIN).expect("a torn end is no damage");
         let whole = [1, 3, 6, 7, 9].iter().filter(|end| *end * 8 <= cut).count();
         // An entry's padding may be cut off: its payload counts.
-        assert!(walk.entries.len() == whole || walk.entries.len() == whole + 1, "cut {cut}: {whole}");
+        assert!(
+            walk.entries.len() == whole || walk.entries.len() == whole + 1,
+            "cut {cut}: {whole}"
+        );
     }
 }
 
@@ -94,7 +127,11 @@ fn a_flipped_bit_ends_the_journal_or_is_damage() {
         bytes[at] ^= 1;
         let walk = walk(&[bytes], CHAIN).expect("nothing of it was flushed");
         let before = at / BLOCK as usize;
-        assert_eq!(sequences(&walk), (1..=before as u64).collect::<Vec<_>>(), "flip at {at}");
+        assert_eq!(
+            sequences(&walk),
+            (1..=before as u64).collect::<Vec<_>>(),
+            "flip at {at}"
+        );
     }
 }
 
@@ -106,7 +143,10 @@ fn a_missing_entry_that_was_flushed_is_damage() {
     files.next_file(1);
     files.push(1, true);
     files.files[0][BLOCK as usize + 100] ^= 1;
-    assert_eq!(walk(&files.files, CHAIN), Err(Broken::Gap { end: 2, flushed: 2 }));
+    assert_eq!(
+        walk(&files.files, CHAIN),
+        Err(Broken::Gap { end: 2, flushed: 2 })
+    );
 }
 
 #[test]
@@ -156,7 +196,13 @@ fn entries_below_the_replay_mark_are_left_out() {
 
 #[test]
 fn control_items_come_back_as_written() {
-    let key = LogKey { id: LogId { topic_id: [9; 16], partition: 4 }, instance: 77 };
+    let key = LogKey {
+        id: LogId {
+            topic_id: [9; 16],
+            partition: 4,
+        },
+        instance: 77,
+    };
     let mut control = Vec::new();
     encode_log_start(&key, 1234, &mut control);
     encode_drop(&key, &mut control);
@@ -165,5 +211,11 @@ fn control_items_come_back_as_written() {
     let (bytes, _) = entry.finish(CHAIN, 1, 0, 0, 1);
     let (header, payload) = read_entry(&bytes).expect("an entry");
     let found: Vec<_> = items(&header, payload).collect();
-    assert_eq!(found, [Some(Item::LogStart { key, offset: 1234 }), Some(Item::Drop { key })]);
+    assert_eq!(
+        found,
+        [
+            Some(Item::LogStart { key, offset: 1234 }),
+            Some(Item::Drop { key })
+        ]
+    );
 }
