@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 
 /// Version, listeners, data, cores, durability, and one line to try.
 pub(crate) fn print(config: &Config, cores: &[usize]) {
@@ -22,7 +22,7 @@ fn text(config: &Config, cores: &[usize]) -> String {
         .iter()
         .map(|listener| {
             let bound: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-            format!("{}://{} (as {}:{})", listener.name, bound.join(","), listener.advertised_host, listener.advertised_port)
+            format!("{}://{} (as {})", listener.name, bound.join(","), advertised(listener))
         })
         .collect();
     let directories: Vec<String> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
@@ -44,8 +44,13 @@ fn text(config: &Config, cores: &[usize]) -> String {
     line("cores", &cores.join(","));
     line("durability", durability);
     if let Some(first) = config.listeners.first() {
-        let (host, port) = (&first.advertised_host, first.advertised_port);
-        line("try", &format!("kafka-topics.sh --bootstrap-server {host}:{port} --create --topic hello"));
+        line("try", &format!("kafka-topics.sh --bootstrap-server {} --create --topic hello", advertised(first)));
     }
     text
+}
+
+/// As it is written on a command line: an IPv6 address has brackets.
+fn advertised(listener: &Listener) -> String {
+    let (host, port) = (&listener.advertised_host, listener.advertised_port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,6 +1,6 @@
 //! What is on disk becomes a broker: storage and metadata are opened and brought to agree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(crate) struct Boot {
     /// `directory.id` of each data directory, in the order of `log.dirs`.
     pub(crate) directories: Vec<Uuid>,
     opened: Opened,
+    /// Topics that were deleted lately: their logs may still be there.
+    removed: HashSet<Uuid>,
     cores: usize,
 }
 
@@ -67,7 +69,8 @@ pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<B
     // A predecessor that is still stopping writes metadata until its lock is gone.
     let locked = millstream_storage::lock(ring, &options).await?;
     let metadata_directory = metadata_directory(config)?;
-    let (state, found) = MetadataLog::read(ring, metadata_directory).await?;
+    let (state, mut found) = MetadataLog::read(ring, metadata_directory).await?;
+    let removed = std::mem::take(&mut found.removed);
     let options = StorageOptions { cluster_id: cluster_id(config, &state), ..options };
     let opened = millstream_storage::open_locked(ring, locked, options).await?;
     if state.position() == Position::BEFORE_ALL {
@@ -102,14 +105,19 @@ pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<B
     for command in &commands {
         controller.execute_at_start(command).await.map_err(BootError::from)?;
     }
-    Ok(Boot { controller, directories, opened, cores })
+    Ok(Boot { controller, directories, opened, removed, cores })
 }
 
 impl Boot {
-    /// Gives each core its logs, by the homes in the metadata.
+    /// Gives each core its logs, by the homes in the metadata. The first core gets those whose topic's deletion is in the
+    /// metadata log while theirs did not come about, to delete them.
     pub(crate) fn divide(self, image: &Image) -> (Controller, Vec<Uuid>, Vec<StoreSeed>, Finish) {
         let (seeds, finish) = self.opened.divide(self.cores, |log| {
-            let topic = image.topic_by_id(Uuid(log.id.topic_id))?;
+            let topic_id = Uuid(log.id.topic_id);
+            if self.removed.contains(&topic_id) && image.topic_by_id(topic_id).is_none() {
+                return Some(0);
+            }
+            let topic = image.topic_by_id(topic_id)?;
             let partition = topic.partition(log.id.partition)?;
             (*topic.name == *log.topic).then_some(usize::from(partition.home.core))
         });

@@ -4,7 +4,7 @@
 //! Nothing on disk changes before everything that can be refused was checked.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,9 +23,11 @@ use crate::config::Config;
 use crate::controller::{apply, metadata_log::MetadataError};
 use crate::coordinator::Groups;
 use crate::limits::{self, TooFewFiles};
-use crate::net::connections::Connections;
+use crate::net::connections::{self, Connections};
 use crate::net::listener;
+use crate::net::quotas::ConnectionQuotas;
 use crate::net::warnings::Warnings;
+use crate::partition::expiry;
 use crate::partition::waiters::WaitsFromAfar;
 use crate::retention;
 use crate::shard::Shard;
@@ -38,6 +40,9 @@ const PORT_RETRY: Duration = Duration::from_millis(10);
 const STOP_SIGNALS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
 /// How long a stop waits for connections to get the replies that are under way.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long it then waits for those that were cut off to be gone.
+const CUT_OFF: Duration = Duration::from_secs(1);
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Submission queue of each core's ring.
 const RING_ENTRIES: u32 = 1024;
 
@@ -87,8 +92,9 @@ pub enum RunError {
 /// Runs a broker until SIGTERM or SIGINT.
 pub fn run(config: Config) -> Result<(), RunError> {
     millstream_ring::block_signals(&STOP_SIGNALS).map_err(StartError::Thread)?;
-    millstream_ring::probe().map_err(StartError::from)?;
+    die_together();
     let cores = choose_cores(&config).map_err(RunError::from)?;
+    millstream_ring::probe_for(cores.len()).map_err(StartError::from)?;
     limits::raise_open_files(cores.len()).map_err(StartError::from)?;
     let config = Arc::new(with_addresses(config)?);
     let options = core_options(&config, cores[0], 0);
@@ -97,6 +103,15 @@ pub fn run(config: Config) -> Result<(), RunError> {
         Ok(outcome) => outcome,
         Err(_) => std::process::abort(),
     }
+}
+
+/// A core that dies would leave its partitions without a home and its callers without an answer: the process goes too.
+fn die_together() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn choose_cores(config: &Config) -> Result<Vec<usize>, StartError> {
@@ -167,21 +182,31 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
     let boot = boot::open(&ring, &config, cores.len()).await?;
     let image = boot.controller.image();
     let (controller, directories, seeds, finish) = boot.divide(&image);
-    let directories: Arc<[Uuid]> = directories.into();
+    let setup = Setup {
+        config: config.clone(),
+        cores: cores.len(),
+        directories: directories.into(),
+        image: image.clone(),
+        quotas: ConnectionQuotas::default(),
+        warnings: Arc::new(Warnings::new()),
+    };
     let mut ends = millstream_ring::mesh::<Job>(cores.len(), MAILBOX_JOBS_MAX).into_iter().enumerate();
     let mut seeds = seeds.into_iter();
     let (Some((_, end)), Some(seed)) = (ends.next(), seeds.next()) else {
         unreachable!("there is a first core");
     };
     for ((index, end), seed) in ends.zip(seeds) {
-        start_core(&config, cores[index], index, cores.len(), end, seed, directories.clone(), image.clone()).map_err(StartError::Thread)?;
+        start_core(setup.clone(), cores[index], index, end, seed).map_err(StartError::Thread)?;
     }
-    let shard = open_shard(&ring, &config, 0, cores.len(), end, seed, directories, image.clone()).await?;
+    let shard = open_shard(&ring, setup, 0, end, seed).await?;
     shard.controller.replace(Some(Rc::new(controller)));
     ring.spawn(Calls::serve(shard.clone()));
     each_core(&shard, |there| async move { Ok::<_, String>(there.index) }).await.map_err(RunError::Stop)?;
     finish.run(&ring).await.map_err(StartError::from)?;
-    apply::apply(&shard, image.clone(), &image.records().collect::<Vec<_>>()).await;
+    // Not before: a log that is still to be created waits for the journals' authority.
+    apply::delete_leftovers(&shard).await;
+    let records = image.records().collect();
+    apply::publish(&shard, image, records).await;
     listen_everywhere(&shard).await?;
     crate::banner::print(&config, &cores);
     ring.signal(&STOP_SIGNALS).await.map_err(StartError::Thread)?;
@@ -189,63 +214,60 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
     stop(&shard).await
 }
 
-fn start_core(
-    config: &Arc<Config>,
-    cpu: usize,
-    index: usize,
+/// What every core gets.
+#[derive(Clone)]
+struct Setup {
+    config: Arc<Config>,
     cores: usize,
-    end: MeshEnd<Job>,
-    seed: StoreSeed,
     directories: Arc<[Uuid]>,
     image: Arc<Image>,
-) -> io::Result<()> {
-    let config = config.clone();
-    let options = core_options(&config, cpu, index);
+    quotas: ConnectionQuotas,
+    warnings: Arc<Warnings>,
+}
+
+/// Starts one of the further cores, which does what the first one sends it. The first one ends the process.
+fn start_core(setup: Setup, cpu: usize, index: usize, end: MeshEnd<Job>, seed: StoreSeed) -> io::Result<()> {
+    let options = core_options(&setup.config, cpu, index);
     millstream_ring::start(options, move |ring| async move {
-        let opened = open_shard(&ring, &config, index, cores, end, seed, directories, image.clone()).await;
-        let shard = match opened {
-            Ok(shard) => shard,
+        match open_shard(&ring, setup, index, end, seed).await {
+            Ok(shard) => Calls::serve(shard).await,
             Err(error) => {
-                eprintln!("millstream: {error}");
+                let _closed = writeln!(io::stderr(), "millstream: {error}");
                 std::process::exit(EXIT_START);
             }
-        };
-        apply::apply(&shard, image.clone(), &image.records().collect::<Vec<_>>()).await;
-        // The first core ends the process.
-        Calls::serve(shard).await;
+        }
     })?;
     Ok(())
 }
 
 async fn open_shard(
     ring: &Ring,
-    config: &Arc<Config>,
+    setup: Setup,
     index: usize,
-    cores: usize,
     end: MeshEnd<Job>,
     seed: StoreSeed,
-    directories: Arc<[Uuid]>,
-    image: Arc<Image>,
 ) -> Result<Rc<Shard>, StartError> {
     let store = Store::start(ring, seed).await?;
     let shard = Rc::new(Shard {
         index,
-        cores,
+        cores: setup.cores,
         ring: ring.clone(),
-        config: config.clone(),
-        directories,
         calls: Calls::new(end.join(ring)),
-        image: RefCell::new(image),
         store,
         topics: Topics::default(),
         groups: Groups::default(),
-        fetch_sessions: RefCell::new(fetch_sessions(config, index, cores)),
+        fetch_sessions: RefCell::new(fetch_sessions(&setup.config, index, setup.cores)),
         waits_from_afar: WaitsFromAfar::default(),
         connections: Connections::default(),
-        warnings: Warnings::new(ring.clone()),
+        quotas: setup.quotas,
+        warnings: setup.warnings,
         controller: RefCell::default(),
         commit_waiters: RefCell::default(),
+        steady_from: Cell::default(),
         stopping: Cell::new(false),
+        config: setup.config,
+        directories: setup.directories,
+        image: RefCell::new(setup.image),
     });
     let weak = Rc::downgrade(&shard);
     shard.store.on_commit(Box::new(move || {
@@ -254,6 +276,8 @@ async fn open_shard(
         }
     }));
     ring.spawn_background(retention::run(shard.clone()));
+    ring.spawn_background(expiry::run(shard.clone()));
+    ring.spawn_background(connections::close_idle(shard.clone()));
     Ok(shard)
 }
 
@@ -292,7 +316,7 @@ async fn listen_everywhere(shard: &Rc<Shard>) -> Result<(), StartError> {
             }
         }
         for (index, listener) in opened {
-            there.ring.spawn(listener::accept(there.clone(), listener, index));
+            there.connections.accept(&there, listener, index);
         }
         Ok(())
     })
@@ -308,24 +332,44 @@ async fn stop(shard: &Rc<Shard>) -> Result<(), RunError> {
         for topic in there.topics.all() {
             topic.here().iter().for_each(|partition| partition.waiters.wake());
         }
-        let deadline = there.ring.now() + DRAIN;
         there.groups.close_all();
-        while there.connections.count() > 0 && there.ring.now() < deadline {
-            there.ring.sleep(Duration::from_millis(5)).await;
-        }
+        drained(&there, DRAIN).await;
         there.connections.shut_down();
+        drained(&there, CUT_OFF).await;
         Ok(())
     })
     .await;
     drained.map_err(RunError::Stop)?;
-    let stopped = each_core(shard, |there| async move { there.store.stop().await }).await;
+    // Only now that no core has connections: what is still on its way between them, or left behind, appends no more.
+    let stopped = each_core(shard, |there| async move {
+        for topic in there.topics.all() {
+            topic.here().iter().for_each(|partition| partition.close());
+        }
+        there.store.stop().await
+    });
+    let stopped = stopped.await;
     let stopped = stopped.map_err(|error| RunError::Stop(error.to_string()))?;
-    Stopped::finish(stopped, &shard.ring).await.map_err(|error| RunError::Stop(error.to_string()))
+    Stopped::finish(stopped, &shard.ring).await.map_err(|error| RunError::Stop(error.to_string()))?;
+    let offline = shard.store.dirs().into_iter().find_map(|dir| Some((dir.path, dir.offline?)));
+    match offline {
+        Some((path, cause)) => Err(RunError::Stop(format!("{} is offline: {cause}", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Returns when the core has no connections any more, or after `patience`.
+async fn drained(shard: &Shard, patience: Duration) {
+    let deadline = shard.ring.now() + patience;
+    while shard.connections.count() > 0 && shard.ring.now() < deadline {
+        shard.ring.sleep(DRAIN_LOOK).await;
+    }
 }
 
 /// `millstream recover DIR`: opens a data directory, recovers it and stops it cleanly, without serving anyone.
 pub fn recover(directory: &Path) -> Result<(), RunError> {
     millstream_ring::probe().map_err(StartError::from)?;
+    limits::raise_open_files(1).map_err(StartError::from)?;
+    die_together();
     let directory = directory.to_owned();
     let options = CoreOptions {
         cpu: None,

@@ -24,7 +24,7 @@ pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 pub(crate) const MAILBOX_JOBS_MAX: usize = 1024;
 
 /// Jobs done before other tasks get their turn, however many wait.
-const JOBS_IN_A_ROW: u32 = 64;
+const JOBS_IN_A_ROW: u32 = 16;
 
 /// One core's end of the mesh, and the calls it waits for.
 pub(crate) struct Calls {

@@ -65,9 +65,9 @@ impl Controller {
             return Err(ErrorCode::KafkaStorageError.into());
         }
         self.state.borrow_mut().replay(&entry);
-        if let Some(shard) = shard {
-            apply::publish(shard, self.image(), entry.records).await;
-        }
+        // Before the cores run, entries may still have to be seen to: the log is kept.
+        let Some(shard) = shard else { return Ok(reply) };
+        apply::publish(shard, self.image(), entry.records).await;
         if self.log.wants_snapshot() {
             let image = self.image();
             if let Err(error) = self.log.snapshot(&image).await {

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod config;
+pub(crate) mod expiry;
 pub(crate) mod read;
 pub(crate) mod waiters;
 

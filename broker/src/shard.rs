@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_ring::Ring;
 use millstream_protocol::uuid::Uuid;
@@ -53,6 +54,8 @@ pub(crate) struct Shard {
     pub(crate) controller: RefCell<Option<Rc<Controller>>>,
     /// Connections whose next reply waits for a flush.
     pub(crate) commit_waiters: RefCell<Vec<Rc<Replies>>>,
+    /// When [`Shard::steady_ms`] last followed the clock, and what that said.
+    pub(crate) steady_from: Cell<(Duration, i64)>,
     /// No new work is taken any more.
     pub(crate) stopping: Cell<bool>,
 }
@@ -69,6 +72,20 @@ impl Shard {
             image.config(ResourceType::Broker, name).map(|own| (**own).clone()).unwrap_or_default()
         };
         self.config.layers(set(&self.config.node_id.to_string()), set(""))
+    }
+
+    /// Unix milliseconds that never go back. When the clock of the machine is set back, this one goes on at its pace:
+    /// timers neither stop nor fire at once.
+    pub(crate) fn steady_ms(&self) -> i64 {
+        let (since, then) = self.steady_from.get();
+        let (now, wall) = (self.ring.now(), self.ring.wall_ms());
+        let passed = i64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(i64::MAX);
+        let steady = then.saturating_add(passed);
+        if wall < steady {
+            return steady;
+        }
+        self.steady_from.set((now, wall));
+        wall
     }
 
     /// Releases the connections that waited for the group that was just flushed.

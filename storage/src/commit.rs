@@ -438,7 +438,10 @@ impl CoreDir {
         let unflushed = state
             .guard
             .is_some_and(|(b, unit)| b == block && unit > self.durable_now());
-        let guarded = sealed || settling || unflushed;
+        // The tail has zeros where a continued log's first block was not read: such a block is
+        // assembled by settling, never written from where it stands.
+        let incomplete = block < state.tail.start();
+        let guarded = sealed || settling || unflushed || incomplete;
         let direct_from = if guarded { block + BLOCK } else { block };
         let direct_to = to / BLOCK * BLOCK;
         let segment = state.segment_at(from).expect("a touch lies in a segment");

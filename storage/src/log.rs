@@ -33,6 +33,9 @@ pub use append::Appended;
 pub use read::ReadResult;
 pub use times::{ProducerRecovery, TimestampOffset};
 
+type FlushedCallback = dyn Fn(i64);
+type SnapshotSource = dyn Fn() -> Vec<ProducerEntry>;
+
 /// One log on its core. Handles are `Rc`s; the log itself lives until its deletion.
 pub struct Log {
     pub(crate) me: Weak<Log>,
@@ -46,8 +49,8 @@ pub struct Log {
     /// Read since the eviction clock passed: it gets a second round.
     pub(crate) read_lately: Cell<bool>,
     pub(crate) state: RefCell<LogState>,
-    on_flushed: RefCell<Option<Rc<dyn Fn(i64)>>>,
-    pub(crate) snapshot_source: RefCell<Option<Rc<dyn Fn() -> Vec<ProducerEntry>>>>,
+    on_flushed: RefCell<Option<Rc<FlushedCallback>>>,
+    pub(crate) snapshot_source: RefCell<Option<Rc<SnapshotSource>>>,
 }
 
 /// What changes with every append.

@@ -169,7 +169,8 @@ impl Store {
         all.into_iter()
     }
 
-    /// Deletes a log. Durable when it returns; its files go in the background after `file.delete.delay.ms`.
+    /// Deletes a log. Durable when it returns, and the name of its directory is free for any core; its files go in the
+    /// background after `file.delete.delay.ms`.
     pub async fn delete_log(&self, id: &LogId) -> Result<(), StoreError> {
         let log = self.log(id).ok_or(StoreError::Unknown)?;
         let dir = log.dir.clone();
@@ -180,9 +181,17 @@ impl Store {
         encode_drop(&log.key, &mut item);
         let ticket = dir.control(&item, None, Some(log.key));
         let dropped = dir.wait(ticket).await;
-        let cleanup = dir.clone();
-        dir.spawn(true, async move { cleanup.remove_files(&log).await });
-        Ok(dropped?)
+        let (cleanup, name) = (dir.clone(), log.name.clone());
+        dir.spawn(false, async move { cleanup.remove_files(&log).await });
+        dropped?;
+        // The name belongs to whoever creates it next, maybe on another core: it has to be free.
+        loop {
+            let seen = dir.committed.count();
+            if !dir.deleting.borrow().contains(&name) || dir.stopped.get() || dir.is_offline() {
+                return Ok(());
+            }
+            dir.committed.changed_since(seen).await;
+        }
     }
 
     /// Everything up to this ticket of data directory `dir` is on the device.

@@ -23,6 +23,7 @@ const PREFIX: &str = ".millstream-table-";
 const KIND_LOG: u8 = 1;
 const KIND_DROP: u8 = 2;
 const KIND_CORES: u8 = 3;
+const KIND_STOPPED: u8 = 4;
 /// A table is not worth rewriting below this size.
 const REWRITE_BYTES_MIN: u64 = 4 << 20;
 
@@ -72,6 +73,8 @@ pub(crate) enum Read {
     Drop(LogKey),
     /// How many cores wrote tables and journals in this generation.
     Cores(u32),
+    /// Everything is settled and told by the rows before: the journal is no longer needed, and may be gone.
+    Stopped,
 }
 
 /// The segment's file exists.
@@ -203,6 +206,11 @@ pub(crate) fn encode_cores(cores: u32, out: &mut Vec<u8>) {
     });
 }
 
+/// The last row of a clean stop.
+pub(crate) fn encode_stopped(out: &mut Vec<u8>) {
+    framed(out, |out| out.push(KIND_STOPPED));
+}
+
 fn framed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0; 8]);
@@ -235,6 +243,7 @@ fn read_row(cursor: &mut Cursor<'_>) -> Option<Read> {
         KIND_LOG => Some(Read::Log(Box::new(Row::decode(&mut c)?))),
         KIND_DROP => Some(Read::Drop(read_key(&mut c)?)),
         KIND_CORES => Some(Read::Cores(c.u32()?)),
+        KIND_STOPPED => Some(Read::Stopped),
         _ => None,
     }
 }

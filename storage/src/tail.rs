@@ -121,6 +121,11 @@ impl Tail {
             "{range:?} ends behind {}",
             self.end
         );
+        assert!(
+            range.is_empty() || range.start >= self.valid_from,
+            "{range:?} begins in bytes that are not here, before {}",
+            self.valid_from
+        );
         let first = self.chunks.partition_point(|c| c.end() <= range.start);
         assert!(
             range.is_empty()

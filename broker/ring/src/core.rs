@@ -174,7 +174,7 @@ where
             ended.end(END_PATIENCE).await;
             value
         };
-        glommio::spawn_local_into(ring.counted(life), data)
+        glommio::spawn_local_into(ring.counted(Box::pin(life)), data)
             .expect("the queue was just made")
             .await
     })

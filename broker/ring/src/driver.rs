@@ -52,6 +52,7 @@ impl Ring {
         let completions = queues.turn(nap);
         let mut news = std::mem::take(&mut queues.news);
         drop(queues);
+        self.look_at_clock();
         // Outside of the borrow: waking may run destructors of tasks, and those end operations.
         news.finished.clear();
         news.woken.drain(..).for_each(Waker::wake);

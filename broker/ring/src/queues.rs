@@ -27,8 +27,9 @@ const BELL_FAILED: u64 = SPECIAL | 1 << 60;
 
 /// Descriptors the ring itself keeps open (see [`crate::DirLock`]).
 const KEPT_FDS_MAX: u32 = 64;
-/// Workers of the kernel for operations that block: files, and everything else.
-const WORKERS_MAX: [u32; 2] = [2, 2];
+/// Workers of the kernel for operations that block: files, and everything else. With 2 a journal's flush stands
+/// behind the fsyncs of settling and of new partitions.
+const WORKERS_MAX: [u32; 2] = [8, 2];
 /// Gather lists kept for reuse.
 const GATHERS_KEPT: usize = 256;
 /// A gather list longer than this is not kept.

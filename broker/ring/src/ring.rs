@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::RawFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
@@ -30,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) round: Round,
     /// How often tasks of this core ran: when it stands still, nobody can run.
     pub(crate) polls: Cell<u64>,
+    wall_ms: Cell<i64>,
     ending: Cell<bool>,
     /// Every task of this ring by its key, so that the end of the core can cancel them.
     tasks: RefCell<Slab<Option<glommio::Task<()>>>>,
@@ -53,12 +54,14 @@ impl Ring {
             timers: Timers::default(),
             round: Round::default(),
             polls: Cell::new(0),
+            wall_ms: Cell::new(0),
             ending: Cell::new(false),
             tasks: RefCell::new(Slab::new()),
             data_queue,
             background_queue,
             bells: RefCell::new(Slab::new()),
         }));
+        ring.look_at_clock();
         ring.spawn_uncounted(ring.clone().drive(), data_queue);
         ring.spawn_uncounted(ring.clone().turn_round(), background_queue);
         assert_eq!(
@@ -102,12 +105,17 @@ impl Ring {
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// The wall clock in milliseconds since 1970. May jump.
+    /// The wall clock in milliseconds since 1970, as of the present turn. May jump.
     pub fn wall_ms(&self) -> i64 {
+        self.0.wall_ms.get()
+    }
+
+    /// Looks at the wall clock: once a turn, not once a batch.
+    pub(crate) fn look_at_clock(&self) {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        self.0.wall_ms.set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// Lets the other tasks that can run go first, and I/O with them. Use it in long computations.
@@ -124,8 +132,7 @@ impl Ring {
     }
 
     /// `task`, with each of its polls counted: the driver must not sleep while one of them was.
-    pub(crate) async fn counted<T>(self, task: impl Future<Output = T>) -> T {
-        let mut task = pin!(task);
+    pub(crate) async fn counted<T>(self, mut task: Pin<Box<impl Future<Output = T> + ?Sized>>) -> T {
         poll_fn(|cx| {
             self.0.polls.set(self.0.polls.get().wrapping_add(1));
             task.as_mut().poll(cx)
@@ -135,7 +142,8 @@ impl Ring {
 
     fn spawn_into(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
         if !self.0.ending.get() {
-            self.spawn_uncounted(self.clone().counted(task), queue);
+            // Boxed: a future that is handed on by value is stored once more at each step, for as long as it lives.
+            self.spawn_uncounted(self.clone().counted(Box::pin(task)), queue);
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
         if now >= deadline || shard.stopping.get() || context.connection.replies.is_broken() {
             break;
         }
-        read::wait(shard, &targets, &given, deadline - now).await;
+        read::wait(shard, &targets, &given, deadline - now, &context.connection.replies).await;
         given = read::all(shard, &targets, max_bytes).await;
     }
     let results: Vec<PartitionResult> = given.iter().map(result).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::metadata::{
-    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use millstream_state::controller::{Command, Image, NewTopic, Reply as Answer, Topic};
 
@@ -19,6 +19,11 @@ use crate::net::replies::Reply;
 use crate::security::{CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS};
 
 pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_>) -> Reply {
+    // Ids came with v10, but may be asked for only from v12 on (KafkaApis.handleTopicMetadataRequest): refused as a whole.
+    let early = |topic: &MetadataRequestTopic<'_>| topic.name.is_none() || !topic.topic_id.is_zero();
+    if context.version < 12 && request.topics.iter().flatten().any(early) {
+        return context.reply(&refused(&request));
+    }
     let shard = &context.shard;
     // v8 and later; before, the client cannot ask.
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
@@ -64,6 +69,19 @@ pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_
         },
         ..Default::default()
     })
+}
+
+/// What Kafka answers to a request it refuses: every topic with the error, and nothing else
+/// (MetadataRequest.getErrorResponse).
+fn refused<'a>(request: &'a MetadataRequest<'_>) -> MetadataResponse<'a> {
+    let topics = request.topics.iter().flatten().map(|asked| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(asked.name.as_deref().unwrap_or_default().into()),
+        topic_id: asked.topic_id,
+        topic_authorized_operations: NOT_ASKED,
+        ..Default::default()
+    });
+    MetadataResponse { topics: topics.collect(), cluster_authorized_operations: NOT_ASKED, ..Default::default() }
 }
 
 fn by_name<'a>(image: &'a Image, name: &'a str, operations: i32) -> MetadataResponseTopic<'a> {

@@ -273,6 +273,10 @@ impl PendingProduce {
             }
         }
         let encoded = self.context.encode(&self.response());
+        if out.is_empty() {
+            // Replies seldom leave alone.
+            out.reserve(8 * encoded.bytes.len());
+        }
         out.extend_from_slice(&encoded.bytes);
         true
     }

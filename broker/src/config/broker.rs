@@ -32,6 +32,8 @@ pub struct BrokerConfig {
     pub message_max_bytes: i32,
     pub log_retention_check_interval_ms: i64,
     pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_id_expiration_check_interval_ms: i64,
     // groups
     pub group_min_session_timeout_ms: i32,
     pub group_max_session_timeout_ms: i32,
@@ -83,6 +85,8 @@ impl BrokerConfig {
             message_max_bytes: layers.int("message.max.bytes"),
             log_retention_check_interval_ms: layers.long("log.retention.check.interval.ms"),
             producer_id_expiration_ms: layers.long("producer.id.expiration.ms"),
+            producer_id_expiration_check_interval_ms: layers
+                .long("producer.id.expiration.check.interval.ms"),
             group_min_session_timeout_ms: layers.int("group.min.session.timeout.ms"),
             group_max_session_timeout_ms: layers.int("group.max.session.timeout.ms"),
             group_initial_rebalance_delay_ms: layers.int("group.initial.rebalance.delay.ms"),

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
 use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{Image, Partition as PartitionImage, Record, ResourceType};
 use millstream_storage::LogId;
@@ -34,23 +35,32 @@ pub(crate) async fn publish(shard: &Rc<Shard>, image: Arc<Image>, records: Vec<R
     futures_util::future::join_all(calls).await;
 }
 
-/// Applies records on this core, in order.
-pub(crate) async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
+/// Deletes the logs whose topic's deletion was durable when the process ended, and theirs was not.
+pub(crate) async fn delete_leftovers(shard: &Rc<Shard>) {
+    let image = shard.image();
+    let left = shard.store.logs().filter(|log| image.topic_by_id(Uuid(log.id().topic_id)).is_none());
+    futures_util::future::join_all(left.map(|log| delete_log(shard, log.id(), log.topic().to_owned()))).await;
+}
+
+/// Applies records on this core. What creates and deletes logs goes on at once for all of them, so that they share
+/// flushes; records of one command do not concern the same partition twice.
+async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
     shard.image.replace(image.clone());
+    let mut changes: Vec<LocalBoxFuture<'_, ()>> = Vec::new();
     for record in records {
         match record {
             Record::Topic(topic) => {
                 add_topic(shard, &image, topic.name.clone(), topic.topic_id);
                 for (index, partition) in (0..).zip(&topic.partitions) {
-                    place(shard, topic.topic_id, index, partition).await;
+                    changes.push(Box::pin(place(shard, topic.topic_id, index, partition)));
                 }
             }
             Record::Partitions { topic_id, first, partitions } => {
                 for (index, partition) in (*first..).zip(partitions) {
-                    place(shard, *topic_id, index, partition).await;
+                    changes.push(Box::pin(place(shard, *topic_id, index, partition)));
                 }
             }
-            Record::RemoveTopic { topic_id } => remove_topic(shard, topic_id).await,
+            Record::RemoveTopic { topic_id } => changes.push(Box::pin(remove_topic(shard, topic_id))),
             Record::Config { resource, .. } => match resource.resource_type {
                 ResourceType::Topic => reconfigure(shard, &image, Some(&resource.name)),
                 ResourceType::Broker => reconfigure(shard, &image, None),
@@ -65,6 +75,7 @@ pub(crate) async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Recor
             | Record::FeatureLevel { .. } => {}
         }
     }
+    futures_util::future::join_all(changes).await;
 }
 
 /// The topic's configuration as it is in force: topic, broker, broker default, file, default.
@@ -116,17 +127,22 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
 
 async fn remove_topic(shard: &Rc<Shard>, id: &Uuid) {
     let Some(topic) = shard.topics.remove(id) else { return };
-    for partition in topic.here() {
+    let here = topic.here();
+    for partition in &here {
         partition.close();
         if &*topic.name == OFFSETS_TOPIC {
             shard.groups.close(partition.index);
         }
-        let log = LogId { topic_id: id.0, partition: partition.index };
-        if let Err(error) = shard.store.delete_log(&log).await {
-            tracing::error!("{}-{} cannot be deleted: {error}", topic.name, partition.index);
-        }
     }
     shard.groups.topics_deleted(&[topic.name.to_string()]);
+    let deletions = here.iter().map(|partition| delete_log(shard, partition.log.id(), topic.name.to_string()));
+    futures_util::future::join_all(deletions).await;
+}
+
+async fn delete_log(shard: &Shard, id: LogId, topic: String) {
+    if let Err(error) = shard.store.delete_log(&id).await {
+        tracing::error!("{topic}-{} cannot be deleted: {error}", id.partition);
+    }
 }
 
 /// Puts changed configuration in force, for one topic or, if the broker's changed, for all.

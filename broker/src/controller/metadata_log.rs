@@ -6,11 +6,13 @@
 //! padding: the file is written through the page cache and flushed, for it is small and rarely written.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use millstream_protocol::uuid::Uuid;
 use millstream_ring::{File, Open, Ring, fs};
-use millstream_state::controller::{Entry, Image, Position, State, log};
+use millstream_state::controller::{Entry, Image, Position, Record, State, log};
 
 /// Kafka ignores plain files in a data directory.
 const LOG: &str = ".millstream-metadata-log";
@@ -69,11 +71,18 @@ impl MetadataLog {
         let path = directory.join(LOG);
         let bytes = read_file(ring, &path).await?;
         let mut entries = log::decode_log(&bytes, state.position());
+        let mut removed = HashSet::new();
         for entry in &mut entries {
-            state.replay(&entry.map_err(|cause| MetadataError::Corrupt { path: path.clone(), cause })?);
+            let entry = entry.map_err(|cause| MetadataError::Corrupt { path: path.clone(), cause })?;
+            state.replay(&entry);
+            removed.extend(entry.records.iter().filter_map(|record| match record {
+                Record::RemoveTopic { topic_id } => Some(*topic_id),
+                _ => None,
+            }));
         }
         let end = entries.end() as u64;
-        Ok((state, Found { end, torn: end < bytes.len() as u64, snapshot_bytes: snapshot.len() as u64 }))
+        let torn = end < bytes.len() as u64;
+        Ok((state, Found { end, torn, snapshot_bytes: snapshot.len() as u64, removed }))
     }
 
     /// Opens the log for writing behind what was read.
@@ -125,9 +134,13 @@ impl MetadataLog {
         let bytes = log::encode_snapshot(image);
         fs::write_durably(&self.ring, &self.directory.join(SNAPSHOT), &bytes).await?;
         self.snapshot_bytes.set(bytes.len() as u64);
+        // An entry written over old ones that come back after a crash would look like damage.
+        self.failed.set(true);
         self.file.set_len(0).await?;
+        self.file.sync_all().await?;
         self.end.set(0);
-        self.file.sync_all().await
+        self.failed.set(false);
+        Ok(())
     }
 }
 
@@ -136,6 +149,9 @@ pub(crate) struct Found {
     end: u64,
     torn: bool,
     snapshot_bytes: u64,
+    /// Topics that entries behind the snapshot delete. A snapshot is taken only when all that came of its entries is
+    /// done, so no log outlives its topic unseen.
+    pub(crate) removed: HashSet<Uuid>,
 }
 
 async fn read_file(ring: &Ring, path: &Path) -> Result<Vec<u8>, MetadataError> {

@@ -28,6 +28,8 @@ pub(super) struct Driver {
     appends: RefCell<VecDeque<(u64, Result<Option<Ticket>, ErrorCode>)>>,
     appended: Notice,
     deadline_moved: Notice,
+    /// What it was told while it was loading.
+    missed: RefCell<Vec<Input>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -57,6 +59,7 @@ impl Driver {
             appends: RefCell::default(),
             appended: Notice::default(),
             deadline_moved: Notice::default(),
+            missed: RefCell::default(),
         });
         shard.ring.spawn(driver.clone().load());
         driver
@@ -74,9 +77,10 @@ impl Driver {
             return;
         }
         self.state.set(State::Active);
-        let mut effects = Effects::default();
-        self.machine.borrow_mut().loaded(shard.ring.wall_ms(), &mut effects);
-        self.carry_out(effects, shard.ring.wall_ms());
+        let (now, mut effects) = (shard.steady_ms(), Effects::default());
+        self.machine.borrow_mut().loaded(now, &mut effects);
+        self.carry_out(effects, now);
+        self.missed.take().into_iter().for_each(|input| self.step(input));
         shard.ring.spawn(self.clone().pass_on_appends());
         shard.ring.spawn(self.clone().keep_time());
     }
@@ -97,10 +101,12 @@ impl Driver {
         }
     }
 
-    /// Tells the machine something nobody waits for.
+    /// Tells the machine something nobody waits for; one that is loading hears of it when it is done.
     pub(super) fn tell(&self, input: Input) {
-        if self.state.get() == State::Active {
-            self.step(input);
+        match self.state.get() {
+            State::Active => self.step(input),
+            State::Loading => self.missed.borrow_mut().push(input),
+            State::Closed => {}
         }
     }
 
@@ -129,7 +135,7 @@ impl Driver {
 
     fn step(&self, input: Input) {
         let Some(shard) = self.shard.upgrade() else { return };
-        let now = shard.ring.wall_ms();
+        let now = shard.steady_ms();
         let mut effects = Effects::default();
         let before = self.machine.borrow().next_deadline();
         self.machine.borrow_mut().step(now, input, &mut effects);
@@ -194,7 +200,7 @@ impl Driver {
                 moved.await;
                 continue;
             };
-            let wait = deadline - shard.ring.wall_ms();
+            let wait = deadline.saturating_sub(shard.steady_ms());
             if wait <= 0 {
                 self.step(Input::Tick);
                 continue;

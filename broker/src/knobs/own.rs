@@ -14,5 +14,5 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for another process to release a data directory.";
     "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";
     "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";
-    "connection.responses.max.bytes"       Long    "104857600"  [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
+    "connection.responses.max.bytes"       Long    "8388608"    [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
 };

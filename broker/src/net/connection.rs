@@ -42,14 +42,15 @@ impl Connection {
 
 /// Serves one connection to its end: until the peer closes or errs, and what it asked before is answered.
 pub(crate) async fn serve(shard: &Rc<Shard>, socket: Socket, connection: &Rc<Connection>) {
-    let reader = async {
+    // Boxed, as everything that lives as long as a connection and is handed on: by value it would be stored twice.
+    let reader = Box::pin(async {
         if let Err(cause) = read_requests(shard, &socket, connection).await {
             let peer = connection.peer;
             shard.warnings.report(Kind::Connection, || format!("connection from {peer} closed: {cause}"));
         }
         connection.replies.finish();
-    };
-    let writer = send_replies(shard, &socket, connection);
+    });
+    let writer = Box::pin(send_replies(shard, &socket, connection));
     futures_util::future::join(reader, writer).await;
     connection.replies.discard();
 }

@@ -190,6 +190,18 @@ impl Replies {
         .await
     }
 
+    /// Returns when the peer is gone. For the reader only, as [`Replies::room`].
+    pub(crate) async fn gone(&self) {
+        poll_fn(|cx| {
+            if self.broken.get() {
+                return Poll::Ready(());
+            }
+            *self.reader.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// The next replies to send, gathered; `None` at the end of the connection.
     pub(crate) async fn next(self: &Rc<Self>, shard: &Shard) -> Option<Vec<Bytes>> {
         if self.sending_bytes.replace(0) > 0 {

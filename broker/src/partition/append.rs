@@ -77,7 +77,7 @@ impl Partition {
         now: i64,
     ) -> Result<Appended, Refusal> {
         if header.has_producer_id() {
-            let checked = self.producers.borrow().check(&header)?;
+            let checked = self.producers.borrow().check(&header).inspect_err(|code| self.tell_refused(&header, *code))?;
             if let Checked::Duplicate { base_offset, last_offset, timestamp } = checked {
                 return Ok(Appended {
                     base_offset,
@@ -98,6 +98,24 @@ impl Partition {
             log_start_offset: self.log.log_start_offset(),
             ticket: Some(appended.ticket),
         })
+    }
+
+    /// What an idempotent producer did wrong, for whoever looks into it.
+    fn tell_refused(&self, header: &BatchHeader, code: ErrorCode) {
+        let known = self.producers.borrow().entries().into_iter().find(|entry| entry.producer_id == header.producer_id);
+        tracing::debug!(
+            "{}-{}: {} for producer {} epoch {}: sequence {} to {}, known {known:?}, log {}..{} flushed {}",
+            self.topic,
+            self.index,
+            code.name(),
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+            header.last_sequence(),
+            self.log.log_start_offset(),
+            self.log.log_end_offset(),
+            self.log.flushed_end_offset(),
+        );
     }
 
     /// Appends a batch the broker built itself (internal topics).

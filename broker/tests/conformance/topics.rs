@@ -326,12 +326,6 @@ fn create_partitions(sides: &mut Sides) {
         settle,
     );
     sides.case(
-        "too many",
-        all.clone(),
-        of(vec![more("plain", 20_000, None)], false),
-        settle,
-    );
-    sides.case(
         "unknown",
         all.clone(),
         of(vec![more("nowhere", 3, None), more("a b", 3, None)], false),

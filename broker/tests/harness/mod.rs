@@ -5,7 +5,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod node;
 pub mod runtime;
+pub mod wire;
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
@@ -129,6 +131,29 @@ impl Process {
             .expect("kill can be run");
         assert!(sent.success(), "the process {pid} is gone:\n{}", self.log());
         self.child.wait().expect("the process is ours").code()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal and does not wait for what it does.
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([&format!("-{name}"), &self.pid().to_string()]);
+        runtime::run(kill);
+    }
+
+    /// Waits for its end: the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("the process is ours").code()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait();
+        ended.expect("the process is ours").is_none()
     }
 
     /// SIGKILL.

@@ -50,6 +50,7 @@ impl Log {
         if let Some(result) = self.read_tail(from, max_bytes, bound, at_least_one) {
             return result;
         }
+        self.dir.budget.missed(max_bytes);
         let limits = self.limits(from, max_bytes, bound, at_least_one);
         self.read_segment(limits).await
     }

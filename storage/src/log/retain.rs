@@ -3,9 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Log;
+use super::{Log, LogState};
 use crate::error::StoreError;
 use crate::journal::entry::encode_log_start;
+
+impl LogState {
+    fn start_moved(&mut self, target: i64) {
+        self.epochs.truncate_from_start(target);
+        self.unclean = true;
+    }
+}
 
 impl Log {
     /// Moves the log start to `new_start` (-1: the flushed end). Durable when it returns; answers the log start.
@@ -83,10 +90,7 @@ impl Log {
     async fn move_start(&self, target: i64) -> Result<(), StoreError> {
         if target > self.log_start_offset.get() {
             self.log_start_offset.set(target);
-            let mut state = self.state.borrow_mut();
-            state.epochs.truncate_from_start(target);
-            state.unclean = true;
-            drop(state);
+            self.state.borrow_mut().start_moved(target);
             let mut item = Vec::new();
             encode_log_start(&self.key, target, &mut item);
             let ticket = self.dir.control(&item, self.me.upgrade(), None);

@@ -53,21 +53,22 @@ pub(super) async fn read(
 ) -> Result<(Vec<Recovered>, Dropped), OpenError> {
     let mut logs = Logs::new();
     let mut dropped = Dropped::new();
+    let mut running = Vec::new();
     let mut cores = 1;
     let mut core = 0;
     while core < cores {
-        cores = read_table(
-            ring,
-            dir,
-            TableName { generation, core },
-            &mut logs,
-            &mut dropped,
-        )
-        .await?;
+        let name = TableName { generation, core };
+        let table = read_table(ring, dir, name, &mut logs, &mut dropped).await?;
+        cores = table.cores;
+        if !table.stopped {
+            running.push(core);
+        }
         core += 1;
     }
+    // A stop, or the start after one, may have been interrupted where the journals were gone but the directory was not
+    // clean any more or not yet.
     if journals {
-        for core in 0..cores {
+        for core in running.iter().copied() {
             let chain = Chain {
                 generation,
                 core,
@@ -77,7 +78,8 @@ pub(super) async fn read(
         }
     }
     let mut logs: Vec<Recovered> = logs.into_values().collect();
-    logs.iter_mut().for_each(|log| log.clean = !journals);
+    let clean = !journals || running.is_empty();
+    logs.iter_mut().for_each(|log| log.clean = clean);
     Ok((logs, dropped))
 }
 
@@ -86,21 +88,28 @@ pub(crate) fn directory_tag(id: &[u8; 16]) -> u64 {
     u64::from_le_bytes(id[..8].try_into().expect("eight of sixteen bytes"))
 }
 
+/// What a table says besides its logs.
+struct Table {
+    cores: u32,
+    stopped: bool,
+}
+
 async fn read_table(
     ring: &Ring,
     dir: &Path,
     name: TableName,
     logs: &mut Logs,
     dropped: &mut Dropped,
-) -> Result<u32, OpenError> {
+) -> Result<Table, OpenError> {
     let path = name.path(dir);
     let bytes = fs::read(ring, &path)
         .await
         .map_err(|e| OpenError::io("read", &path, e))?;
-    let mut cores = None;
+    let (mut cores, mut stopped) = (None, false);
     for row in read_rows(&bytes) {
         match row {
             Read::Cores(n) => cores = Some(n),
+            Read::Stopped => stopped = true,
             Read::Drop(key) => drop_log(&key, logs, dropped),
             Read::Log(mut row) => {
                 if let Some(earlier) = logs.get(&row.key) {
@@ -126,7 +135,8 @@ async fn read_table(
             }
         }
     }
-    cores.ok_or_else(|| damaged(&path, "its first row is missing".to_owned()))
+    let cores = cores.ok_or_else(|| damaged(&path, "its first row is missing".to_owned()))?;
+    Ok(Table { cores, stopped })
 }
 
 fn drop_log(key: &LogKey, logs: &mut Logs, dropped: &mut Dropped) {
@@ -210,6 +220,7 @@ async fn cut_unwritten(
     logs: &Logs,
 ) -> Result<(), OpenError> {
     let mut created: HashMap<LogKey, String> = HashMap::new();
+    let gone = gone_later(files, walked);
     for at in 0..walked.entries.len() {
         let located = walked.entries[at];
         let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else {
@@ -219,6 +230,11 @@ async fn cut_unwritten(
             match item {
                 Item::Create { key, topic, .. } => drop(created.insert(key, topic.to_owned())),
                 Item::Append(append) if header.sequence > walked.flushed => {
+                    // Dropped or deleted later, with its files perhaps: an acknowledged entry says so.
+                    let start = gone.get(&append.key).copied().unwrap_or(i64::MIN);
+                    if append.end_offset <= start {
+                        continue;
+                    }
                     let known = logs.get(&append.key).map(|l| l.row.topic.as_str());
                     let Some(topic) = known.or(created.get(&append.key).map(String::as_str)) else {
                         continue;
@@ -237,6 +253,26 @@ async fn cut_unwritten(
         }
     }
     Ok(())
+}
+
+/// The log start that the journal's entries lead to; above everything for a log that is dropped.
+fn gone_later(files: &[&[u8]], walked: &Walk) -> HashMap<LogKey, i64> {
+    let mut gone: HashMap<LogKey, i64> = HashMap::new();
+    for located in &walked.entries {
+        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else {
+            continue;
+        };
+        for item in items(&header, payload).flatten() {
+            let (key, offset) = match item {
+                Item::Drop { key } => (key, i64::MAX),
+                Item::LogStart { key, offset } => (key, offset),
+                _ => continue,
+            };
+            let start = gone.entry(key).or_insert(offset);
+            *start = offset.max(*start);
+        }
+    }
+    gone
 }
 
 async fn blocks_are_there(
@@ -259,7 +295,10 @@ async fn blocks_are_there(
                 },
             )
             .await?;
-            file.read_at(position, len as usize).await
+            let bytes = file.read_at(position, len as usize).await?;
+            // Nobody flushed it yet, and from now on it counts.
+            file.sync_all().await?;
+            Ok::<_, std::io::Error>(bytes)
         };
         match read.await {
             Ok(bytes) if bytes.len() == len as usize && crc32c::crc32c(&bytes) == crc => {}

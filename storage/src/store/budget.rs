@@ -2,7 +2,7 @@
 //!
 //! *Pinned* bytes are not yet in their segments: waiting for an entry, on their way, or in the journal
 //! alone. Past the limit new appends wait for settling. The rest of the tails is a cache: past its limit the
-//! blocks that were not read lately go first.
+//! blocks that were not read lately go first. The limit grows when readers miss what went, up to the maximum.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +11,9 @@ use std::rc::{Rc, Weak};
 use super::event::Event;
 use crate::log::Log;
 
+/// What the tails hold before they grow because somebody reads: memory that is used again costs nothing, memory
+/// touched for the first time a third of a core second for each GB (page faults).
+const TAIL_BYTES_FIRST: usize = 1 << 30;
 /// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
 
@@ -18,6 +21,8 @@ pub(crate) struct Budget {
     pinned: Cell<usize>,
     pinned_max: usize,
     tail: Cell<usize>,
+    /// What the tails may hold now, and at most.
+    tail_now: Cell<usize>,
     tail_max: usize,
     /// One entry for each block of memory, oldest first.
     blocks: RefCell<VecDeque<Weak<Log>>>,
@@ -32,6 +37,7 @@ impl Budget {
             pinned: Cell::new(0),
             pinned_max,
             tail: Cell::new(0),
+            tail_now: Cell::new(tail_max.min(TAIL_BYTES_FIRST)),
             tail_max,
             blocks: RefCell::default(),
             waiting: RefCell::default(),
@@ -117,7 +123,7 @@ impl Budget {
         }
         self.tail.set(self.tail.get() + bytes);
         self.blocks.borrow_mut().push_back(log.me.clone());
-        if self.tail.get() > self.tail_max {
+        if self.tail.get() > self.tail_now.get() {
             self.evict();
         }
     }
@@ -126,9 +132,15 @@ impl Budget {
         self.tail.set(self.tail.get().saturating_sub(bytes));
     }
 
+    /// A reader asked for `bytes` that are not in memory any more: the tails may hold that much more from now on.
+    pub fn missed(&self, bytes: usize) {
+        let more = self.tail_now.get().saturating_add(bytes);
+        self.tail_now.set(more.min(self.tail_max));
+    }
+
     fn evict(&self) {
         for _ in 0..EVICTION_TRIES {
-            if self.tail.get() <= self.tail_max {
+            if self.tail.get() <= self.tail_now.get() {
                 return;
             }
             let Some(candidate) = self.blocks.borrow_mut().pop_front() else {

@@ -438,27 +438,24 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
     let mut files: Vec<Rc<crate::journal::writer::JournalFile>> = Vec::new();
     let mut number = 1;
     for log in &logs {
-        loop {
-            let Some(range) = log.state.borrow().dirty.front().cloned() else {
-                break;
-            };
-            if number as usize >= common.options.journal_files.max(2) - 1
-                && files.len() >= number as usize
-            {
-                dir.settle_log_now(log).await?;
-                break;
+        let Some(range) = log.state.borrow().dirty.front().cloned() else {
+            continue;
+        };
+        // The last file stays free, for the appends to come.
+        let full = number as usize >= common.options.journal_files - 1;
+        if full && files.len() >= number as usize {
+            dir.settle_log_now(log).await?;
+            continue;
+        }
+        let mut from = range.start;
+        while from < range.end {
+            let to = range.end.min(from + UNIT_BYTES_MAX as u64);
+            let file = write_carry(dir, common, log, from..to, &mut number).await?;
+            if files.last().is_none_or(|last| !Rc::ptr_eq(last, &file)) {
+                files.push(file.clone());
             }
-            let mut from = range.start;
-            while from < range.end {
-                let to = range.end.min(from + UNIT_BYTES_MAX as u64);
-                let file = write_carry(dir, common, log, from..to, &mut number).await?;
-                if files.last().is_none_or(|last| !Rc::ptr_eq(last, &file)) {
-                    files.push(file.clone());
-                }
-                note_in_file(log, &mut log.state.borrow_mut(), &file, to);
-                from = to;
-            }
-            break;
+            note_in_file(log, &mut log.state.borrow_mut(), &file, to);
+            from = to;
         }
     }
     let mark = dir.journal.borrow_mut().place(EntryBuilder::new(0));

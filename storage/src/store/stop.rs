@@ -85,6 +85,7 @@ impl CoreDir {
             log.state.borrow_mut().rows_from = i64::MIN;
             log.encode_row(&mut rows);
         }
+        crate::table::encode_stopped(&mut rows);
         self.table.rewrite(&rows).await
     }
 

@@ -49,11 +49,13 @@ fn rows_come_back_as_written() {
     let written = row(1, i64::MIN, &[0, 10, 20]);
     written.encode(&mut bytes);
     encode_drop(&written.key, &mut bytes);
+    encode_stopped(&mut bytes);
     let read = read_rows(&bytes);
-    assert_eq!(read.len(), 3);
+    assert_eq!(read.len(), 4);
     assert!(matches!(read[0], Read::Cores(3)));
     assert!(matches!(&read[1], Read::Log(r) if **r == written));
     assert!(matches!(read[2], Read::Drop(key) if key == written.key));
+    assert!(matches!(read[3], Read::Stopped));
 }
 
 #[test]

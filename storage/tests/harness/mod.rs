@@ -166,7 +166,22 @@ pub async fn verify(log: &Rc<Log>, model: &ModelLog, read_bytes: usize) {
             let (header, raw) = batch.expect("whole batches only");
             let stored = expected.next().expect("no more than was appended");
             assert_eq!(header.base_offset, stored.base, "in order");
-            assert!(raw == stored.bytes, "bytes of the batch at {}", stored.base);
+            let differ = raw.iter().zip(&stored.bytes).position(|(a, b)| a != b);
+            assert_eq!(
+                differ,
+                None,
+                "the batch at {} of {} bytes, read from {at}: {:?} instead of {:?}",
+                stored.base,
+                raw.len(),
+                differ.map(|d| &raw[d..raw.len().min(d + 20)]),
+                differ.map(|d| &stored.bytes[d..stored.bytes.len().min(d + 20)])
+            );
+            assert_eq!(
+                raw.len(),
+                stored.bytes.len(),
+                "length of the batch at {}",
+                stored.base
+            );
             at = header.next_offset();
         }
     }

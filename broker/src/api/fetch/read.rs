@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_state::incremental_fetch::{FetchContext, FetchPartition, TopicKey};
 
+use crate::net::replies::Replies;
 use crate::partition::read::{Given, Wanted};
 use crate::partition::waiters::{Notice, WaitId};
 use crate::shard::Shard;
@@ -123,8 +125,8 @@ async fn read_here(shard: Rc<Shard>, readings: Vec<Reading>, budget: &mut Budget
     results
 }
 
-/// Returns when one of the partitions has something new, or after `wait`.
-pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given], wait: Duration) {
+/// Returns when one of the partitions has something new, after `wait`, or when nobody is there any more to be told.
+pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given], wait: Duration, replies: &Replies) {
     let id: WaitId = (shard.index, shard.waits_from_afar.number());
     let by_core = by_core(targets);
     let elsewhere: Vec<usize> = by_core.iter().map(|(core, _)| *core).filter(|core| *core != shard.index).collect();
@@ -140,9 +142,11 @@ pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given],
         shard.ring.sleep(wait).await;
         return;
     }
-    let ended_alone = waits.len() == 1;
-    futures_util::future::select_all(waits).await;
-    if !ended_alone {
+    let alone = waits.len() == 1;
+    let gone = replies.gone();
+    futures_util::pin_mut!(gone);
+    let first = futures_util::future::select(futures_util::future::select_all(waits), gone).await;
+    if !alone || matches!(first, Either::Right(_)) {
         for core in elsewhere {
             shard.tell(core, move |there| there.waits_from_afar.call_off(id)).await;
         }
@@ -163,6 +167,10 @@ fn wait_here(shard: Rc<Shard>, id: WaitId, seen: Vec<(Uuid, i32, i64)>, wait: Du
 }
 
 async fn wait_for_news(shard: &Shard, notice: &Rc<Notice>, seen: Vec<(Uuid, i32, i64)>, wait: Duration) {
+    // Whoever stops has woken all that were parked and will not do so again.
+    if shard.stopping.get() {
+        return;
+    }
     for (topic_id, index, high_watermark) in &seen {
         match shard.topics.by_id(topic_id).map(|topic| topic.home(*index)) {
             Some(Home::Here(partition)) if partition.high_watermark() == *high_watermark => {

@@ -1,0 +1,158 @@
+//! What the broker costs while nobody uses it, and what becomes of clients that do nothing or come in numbers.
+
+mod harness;
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use harness::node::Node;
+use harness::wire::Wire;
+use millstream_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
+
+const MIB: usize = 1 << 20;
+
+/// Whether the broker talks to this connection.
+fn is_served(wire: &mut Wire) -> bool {
+    let short = wire
+        .stream
+        .set_read_timeout(Some(Duration::from_millis(700)));
+    short.expect("a timeout can be set");
+    wire.raw(&harness::wire::request_frame(
+        9,
+        &MetadataRequest::default(),
+        1,
+    ));
+    let mut prefix = [0; 4];
+    wire.stream.read_exact(&mut prefix).is_ok()
+}
+
+#[test]
+fn an_idle_broker_costs_next_to_nothing() {
+    const SECONDS: u64 = 3;
+    let mut node = Node::started(&[]);
+    // Connections that do nothing are part of it.
+    let idle: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(("127.0.0.1", node.port)).expect("it listens"))
+        .collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let resident = node.resident();
+    assert!(resident <= 40 * MIB, "{} KiB resident", resident >> 10);
+    let before = node.cpu_ticks();
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let used = node.cpu_ticks() - before;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    // Ticks are hundredths of a second. Below 1 % a core is what it takes; a machine that others use too gets 5 %.
+    let allowed = 5 * SECONDS * cores;
+    assert!(
+        used <= allowed,
+        "{used} hundredths of a second in {SECONDS} s on {cores} cores"
+    );
+    println!(
+        "{used} ticks in {SECONDS} s on {cores} cores, {} KiB resident",
+        resident >> 10
+    );
+    drop(idle);
+}
+
+#[test]
+fn connections_that_do_nothing_are_closed() {
+    let node = Node::started(&["connections.max.idle.ms=1000"]);
+    let begun = Instant::now();
+    let mut idle = node.connect();
+    let mut half = node.connect();
+    half.raw(&[0, 0, 1]);
+    let mut busy = node.connect();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        let _: MetadataResponse = busy.ask(9, &MetadataRequest::default());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(idle.is_closed() && half.is_closed());
+    let _: MetadataResponse = busy.ask(9, &MetadataRequest::default());
+}
+
+#[test]
+fn connections_from_one_address_are_limited() {
+    let node = Node::started(&[
+        "max.connections.per.ip=3",
+        "max.connections.per.ip.overrides=127.0.0.2:1",
+    ]);
+    let mut open: Vec<Wire> = (0..3).map(|_| node.connect()).collect();
+    for wire in &mut open {
+        let _: MetadataResponse = wire.ask(9, &MetadataRequest::default());
+    }
+    assert!(node.connect().is_closed());
+    assert!(
+        node.said().contains("max.connections.per.ip=3"),
+        "{}",
+        node.said()
+    );
+    drop(open.pop());
+    let mut again = false;
+    for _ in 0..100 {
+        again = is_served(&mut node.connect());
+        if again {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(again, "a place was given back");
+}
+
+/// No descriptor is left for another connection: those that are open go on, and the next come in when there is room again.
+#[test]
+fn a_lack_of_descriptors_passes() {
+    let mut node = Node::started(&[]);
+    let mut good = node.connect();
+    good.create("t", 1);
+    let most = node.descriptors() + 5;
+    let pid = node.process().pid().to_string();
+    let mut limit = std::process::Command::new("prlimit");
+    limit.args(["--pid", &pid, &format!("--nofile={most}:")]);
+    harness::runtime::run(limit);
+    let crowd: Vec<Wire> = (0..40).map(|_| node.connect()).collect();
+    let end = Instant::now() + Duration::from_secs(30);
+    while !node.said().contains("accept failed") {
+        assert!(Instant::now() < end, "{}", node.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..20 {
+        assert_eq!(
+            good.produce("t", 0, harness::wire::batch(&[b"v"]))
+                .error_code,
+            0
+        );
+    }
+    drop(crowd);
+    let mut late = node.connect();
+    let _: MetadataResponse = late.ask(9, &MetadataRequest::default());
+    let mut limit = std::process::Command::new("prlimit");
+    limit.args(["--pid", &pid, "--nofile=4096:"]);
+    harness::runtime::run(limit);
+    assert_eq!(node.stop(), Some(0), "{}", node.said());
+}
+
+/// Kafka lets those above the limit wait in the queue of the listener.
+#[test]
+fn connections_above_the_limit_wait() {
+    let node = Node::started(&["max.connections=2"]);
+    // The harness has just been one of them itself.
+    let mut open: Vec<Wire> = Vec::new();
+    while open.len() < 2 {
+        let mut wire = node.connect();
+        let _: MetadataResponse = wire.ask(9, &MetadataRequest::default());
+        open.push(wire);
+    }
+    let mut waiting = node.connect();
+    assert!(!is_served(&mut waiting), "two are open");
+    drop(open.pop());
+    let mut prefix = [0; 4];
+    let patience = waiting
+        .stream
+        .set_read_timeout(Some(Duration::from_secs(30)));
+    patience.expect("a timeout can be set");
+    waiting
+        .stream
+        .read_exact(&mut prefix)
+        .expect("the one that waited has its turn");
+}
