@@ -43,10 +43,9 @@ impl Queue {
         if self.held.get() {
             return;
         }
-        if let Some((_, waker)) = self.queue.borrow_mut().front_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+        let waker = self.queue.borrow_mut().front_mut().and_then(|(_, waker)| waker.take());
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }

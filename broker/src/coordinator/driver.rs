@@ -25,12 +25,15 @@ pub(super) struct Driver {
     waiting: RefCell<HashMap<u64, Rc<Answer>>>,
     next_token: Cell<u64>,
     /// Appends under way, oldest first.
-    appends: RefCell<VecDeque<(u64, Result<Option<Ticket>, ErrorCode>)>>,
+    appends: RefCell<VecDeque<Pending>>,
     appended: Notice,
     deadline_moved: Notice,
     /// What it was told while it was loading.
     missed: RefCell<Vec<Input>>,
 }
+
+/// An append's id, and what it waits for or why it failed.
+type Pending = (u64, Result<Option<Ticket>, ErrorCode>);
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {

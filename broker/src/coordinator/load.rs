@@ -55,10 +55,13 @@ pub(super) async fn replay(
     Ok(())
 }
 
+/// A record: no value is a tombstone.
+type KeyValue = (Vec<u8>, Option<Vec<u8>>);
+
 /// What open transactions wrote, by producer id.
 #[derive(Default)]
 struct Transactions {
-    open: HashMap<i64, Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    open: HashMap<i64, Vec<KeyValue>>,
 }
 
 impl Transactions {

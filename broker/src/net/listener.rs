@@ -51,7 +51,9 @@ async fn welcome(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, listener: 
                 return;
             }
             Err(Full::All(max)) => {
-                shard.warnings.report(Kind::Quota, || format!("max.connections={max} are open: new ones wait"));
+                shard.warnings.report(Kind::Quota, || {
+                    format!("{max} connections are open, as many as max.connections and the limit of open files allow: new ones wait")
+                });
                 shard.ring.sleep(FULL_RETRY).await;
             }
         }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::relations;
+use crate::limits;
 use crate::shard::Shard;
 
 /// The connections of all cores. Clones share the count.
@@ -21,8 +22,8 @@ struct Counts {
 
 /// What applies to a connection that wants in.
 pub(crate) struct Limits {
-    /// `max.connections`, unless the listener is exempt.
-    all: Option<usize>,
+    /// `max.connections`, unless the listener is exempt, and what the limit of open files allows.
+    all: usize,
     /// `max.connections.per.ip`, or the exception made for this address.
     from_one: usize,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Limits {
 /// Why a connection has no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// `max.connections`, this many, are open: Kafka lets the newcomer wait.
+    /// This many are open, all that may be: Kafka lets the newcomer wait.
     All(usize),
     /// So many are open from its address: Kafka closes it.
     FromOne(usize),
@@ -55,8 +56,10 @@ impl Limits {
             .or_else(|| layers.text("security.inter.broker.protocol"))
             .is_some_and(|name| name.to_uppercase() == shard.config.listeners[listener].name);
         let exempt = between_brokers && shard.config.listeners.len() > 1;
+        let all = if exempt { usize::MAX } else { layers.size("max.connections") };
+        let allowed = limits::descriptors(shard.cores, shard.config.broker.log_files_open_max).connections;
         Self {
-            all: (!exempt).then(|| layers.size("max.connections")),
+            all: all.min(allowed),
             from_one: exception.unwrap_or_else(|| layers.size("max.connections.per.ip")),
         }
     }
@@ -74,8 +77,8 @@ impl ConnectionQuotas {
     /// Counts a connection from `from`, if there is room for it.
     pub(crate) fn enter(&self, from: IpAddr, limits: &Limits) -> Result<Place, Full> {
         let mut counts = self.counts();
-        if let Some(max) = limits.all.filter(|max| counts.all >= *max) {
-            return Err(Full::All(max));
+        if counts.all >= limits.all {
+            return Err(Full::All(limits.all));
         }
         if counts.from.get(&from).is_some_and(|open| *open >= limits.from_one) || limits.from_one == 0 {
             return Err(Full::FromOne(limits.from_one));
@@ -112,18 +115,18 @@ mod tests {
     fn places_are_counted_and_given_back() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let quotas = ConnectionQuotas::default();
-        let limits = Limits { all: Some(3), from_one: 2 };
+        let limits = Limits { all: 3, from_one: 2 };
         let first = quotas.enter(one, &limits).expect("there is room");
         let _second = quotas.enter(one, &limits).expect("there is room");
         assert_eq!(quotas.enter(one, &limits).err(), Some(Full::FromOne(2)));
         let _third = quotas.enter(other, &limits).expect("there is room for another address");
         assert_eq!(quotas.enter(other, &limits).err(), Some(Full::All(3)), "the broker is asked before the address");
-        let exempt = Limits { all: None, from_one: 2 };
+        let exempt = Limits { all: usize::MAX, from_one: 2 };
         let fourth = quotas.enter(other, &exempt).expect("a listener that is exempt");
         drop((first, fourth));
         assert_eq!(quotas.counts().all, 2);
         assert_eq!(quotas.counts().from.len(), 2);
         assert!(quotas.enter(one, &limits).is_ok());
-        assert_eq!(quotas.enter(one, &Limits { all: None, from_one: 0 }).err(), Some(Full::FromOne(0)));
+        assert_eq!(quotas.enter(one, &Limits { all: usize::MAX, from_one: 0 }).err(), Some(Full::FromOne(0)));
     }
 }

@@ -44,8 +44,9 @@ impl CoreDir {
         log.state.borrow_mut().maintained = false;
         self.committed.notify();
         match result {
-            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => {
-                // Back-pressure: the journal goes on, appends are refused below the reserve; try again later.
+            Err(cause) if !takes_directory_offline(&cause) => {
+                // Back-pressure: the journal goes on, appends are refused below the reserve; try again later. So
+                // with a lack of descriptors, which passes.
                 self.ring.sleep(FULL_RETRY).await;
                 self.wants_maintenance(log);
             }

@@ -463,10 +463,13 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
         unreachable!("each file keeps room for a mark")
     };
     let sequence = mark.sequence;
+    let end = mark.offset + mark.bytes.len() as u64;
     mark.file
         .file
         .write_at(vec![mark.bytes.freeze()], mark.offset)
         .await?;
+    // Else the preparation, which begins behind what was written, would put zeros over it.
+    mark.file.written_to(end);
     files.push(mark.file);
     for file in files {
         file.file.sync_data().await?;
