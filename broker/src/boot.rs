@@ -158,8 +158,9 @@ fn storage_options(config: &Config, cores: usize) -> StorageOptions {
         journal_file_bytes: config.broker.journal_file_bytes,
         journal_files: config.broker.journal_files,
         tail_bytes: tail_bytes(config, cores),
-        descriptors_max: limits::descriptors(cores, config.broker.log_files_open_max).segments_per_core,
+        descriptors_max: limits::descriptors(config, cores).segments_per_core,
         lock_wait: Duration::from_millis(config.broker.log_dir_lock_wait_ms),
+        reserve_bytes: config.broker.log_dir_reserve_bytes,
         ..StorageOptions::new(config.log_dirs.clone())
     }
 }

@@ -161,13 +161,13 @@ fn core_options(config: &Config, cpu: usize, index: usize) -> CoreOptions {
         cpu: Some(cpu),
         name: format!("core-{index}"),
         entries: RING_ENTRIES,
-        scratch_dirs: config.log_dirs.iter().map(existing_parent).collect(),
+        scratch_dirs: config.log_dirs.iter().map(|directory| existing_parent(directory)).collect(),
     }
 }
 
 /// The directory itself, or what exists of its path: same device, nearly always.
-fn existing_parent(directory: &PathBuf) -> PathBuf {
-    let mut path = directory.as_path();
+fn existing_parent(directory: &Path) -> PathBuf {
+    let mut path = directory;
     while !path.is_dir() {
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => path = parent,

@@ -2,13 +2,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::Config;
+
 /// Descriptors a broker cannot do without, and those each core needs besides.
 const FILES_MIN: u64 = 1024;
 const FILES_MIN_PER_CORE: u64 = 64;
 
 /// Descriptors for what is neither a segment nor a connection: rings, journals, tables, listeners, files open for a moment.
 const FILES_OWN: usize = 128;
-const FILES_OWN_PER_CORE: usize = 64;
+const FILES_OWN_PER_STORE: usize = 64;
 
 /// The limit of open files is too low to start.
 #[derive(Debug, thiserror::Error)]
@@ -36,22 +38,25 @@ pub(crate) fn raise_open_files(cores: usize) -> Result<u64, TooFewFiles> {
 /// How the open files that are allowed at this moment are divided.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// Segments that each core may keep open.
+    /// Segments that each core may keep open in each data directory.
     pub(crate) segments_per_core: usize,
     /// Connections of all cores: however many come, storage has what it needs.
     pub(crate) connections: usize,
 }
 
-/// Divides the limit of open files; `segments_wanted` is each core's `log.files.open.max`.
-pub(crate) fn descriptors(cores: usize, segments_wanted: usize) -> Descriptors {
+/// Divides the limit of open files.
+pub(crate) fn descriptors(config: &Config, cores: usize) -> Descriptors {
+    let stores = cores * config.log_dirs.len();
+    let segments_wanted = config.broker.log_files_open_max;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    divide(usize::try_from(limit).unwrap_or(usize::MAX), cores, segments_wanted)
+    divide(usize::try_from(limit).unwrap_or(usize::MAX), stores, segments_wanted)
 }
 
-fn divide(limit: usize, cores: usize, segments_wanted: usize) -> Descriptors {
-    let rest = limit.saturating_sub(FILES_OWN + FILES_OWN_PER_CORE * cores);
-    let segments_per_core = segments_wanted.min(rest / 2 / cores);
-    Descriptors { segments_per_core, connections: rest - segments_per_core * cores }
+/// `stores`: cores times data directories.
+fn divide(limit: usize, stores: usize, segments_wanted: usize) -> Descriptors {
+    let rest = limit.saturating_sub(FILES_OWN + FILES_OWN_PER_STORE * stores);
+    let segments_per_core = segments_wanted.min(rest / 2 / stores).max(1);
+    Descriptors { segments_per_core, connections: rest.saturating_sub(segments_per_core * stores) }
 }
 
 /// Bytes of memory the process may use: its control group's limit, or the machine's.
@@ -75,6 +80,6 @@ mod tests {
         };
         assert_eq!(divided(1 << 20, 2), (1000, (1 << 20) - 256 - 2000));
         assert_eq!(divided(1152, 2), (224, 448), "the least that a start accepts");
-        assert_eq!(divided(100, 2), (0, 0), "lowered while it runs");
+        assert_eq!(divided(100, 2), (1, 0), "lowered while it runs");
     }
 }

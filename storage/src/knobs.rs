@@ -43,6 +43,9 @@ pub struct StorageOptions {
     pub descriptors_max: usize,
     /// How long to wait for the writes of a killed predecessor.
     pub lock_wait: Duration,
+    /// `log.dir.reserve.bytes`: free space below which appends are refused. `None` for 1 GiB or 1 % of the file
+    /// system, whichever is more, within a tenth of it.
+    pub reserve_bytes: Option<u64>,
     /// Bytes between index entries, for indexes rebuilt while adopting a directory.
     pub index_interval_bytes: u32,
 }
@@ -60,6 +63,7 @@ impl StorageOptions {
             tail_bytes: 256 << 20,
             descriptors_max: 1024,
             lock_wait: Duration::from_secs(10),
+            reserve_bytes: None,
             index_interval_bytes: 4096,
         }
     }

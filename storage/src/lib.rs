@@ -63,6 +63,7 @@ pub use recovery::{
     Finish, Identity, Locked, LogSummary, Opened, Stopped, StoreSeed, lock, open, open_locked,
 };
 pub use segment::SegmentError;
+pub use segment::aborted::AbortedTxn;
 pub use snapshot::ProducerEntry;
 pub use store::{DirStatus, Store};
 

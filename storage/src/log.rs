@@ -49,6 +49,8 @@ pub struct Log {
     /// Read since the eviction clock passed: it gets a second round.
     pub(crate) read_lately: Cell<bool>,
     pub(crate) state: RefCell<LogState>,
+    /// No segment has an aborted-transaction index, and none will get one: transactions are not served.
+    pub(crate) none_aborted: Cell<bool>,
     on_flushed: RefCell<Option<Rc<FlushedCallback>>>,
     pub(crate) snapshot_source: RefCell<Option<Rc<SnapshotSource>>>,
 }
@@ -253,6 +255,7 @@ impl Log {
             deleted: Cell::new(false),
             read_lately: Cell::new(false),
             state: RefCell::new(state),
+            none_aborted: Cell::new(false),
             on_flushed: RefCell::new(None),
             snapshot_source: RefCell::new(None),
         })

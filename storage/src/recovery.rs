@@ -173,6 +173,9 @@ pub async fn open_locked(
             );
         }
         let data = dir::claim(ring, f, options.node_id, &cluster_id, former).await?;
+        if let Some(bytes) = options.reserve_bytes {
+            data.set_reserve(bytes);
+        }
         dirs.push(OpenDir {
             data,
             direct,

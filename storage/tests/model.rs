@@ -6,6 +6,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -68,12 +69,12 @@ async fn step(
     open: &mut Vec<(i32, Ticket, i64)>,
 ) {
     let n = rng.random_range(0..LOGS);
-    if !model.contains_key(&n) {
+    if let Entry::Vacant(new) = model.entry(n) {
         store
             .create_log(TOPIC, log_id(n), 0, 0, config())
             .await
             .expect("creates");
-        model.insert(n, ModelLog::default());
+        new.insert(ModelLog::default());
     }
     let log = store.log(&log_id(n)).expect("created");
     let log_model = model.get_mut(&n).expect("created");

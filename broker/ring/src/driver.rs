@@ -6,9 +6,10 @@
 //! task of this core can run, the turn after it sleeps in the kernel until something completes or the
 //! next timer is due.
 //!
-//! So the core sleeps here and never in glommio: to park, glommio arms, cancels and links three rings of
-//! its own, about ten system calls, and 0.9 can do so with tasks that could run. It still decides which
-//! task is next; its own rings are looked at when its preempt timer fires.
+//! So the core sleeps here and not in glommio: to park, glommio arms, cancels and links three rings of its
+//! own, about ten system calls. It still decides which task is next; its own rings are looked at when its
+//! preempt timer fires. That it can park all the same, with tasks that could run, is what the guard in
+//! [`crate::core`] is for.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -42,7 +43,11 @@ impl Ring {
             let polls = self.0.polls.get();
             self.let_all_run().await;
             let quiet = self.0.polls.get() == polls;
-            nap = if quiet { self.0.timers.until_next(self.now()).min(NAP_MAX) } else { Duration::ZERO };
+            nap = if quiet {
+                self.0.timers.until_next(self.now()).min(NAP_MAX)
+            } else {
+                Duration::ZERO
+            };
         }
     }
 

@@ -207,7 +207,11 @@ impl Queues {
             (sq.len(), sq.taskrun() || sq.cq_overflow())
         };
         // With a backlog the kernel is short of memory, or works on something that takes several turns.
-        let nap = if self.backlog.is_empty() { nap } else { Duration::ZERO };
+        let nap = if self.backlog.is_empty() {
+            nap
+        } else {
+            Duration::ZERO
+        };
         if queued > 0 || asked || !nap.is_zero() {
             self.enter(queued, nap);
         }

@@ -115,7 +115,9 @@ impl Ring {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.0.wall_ms.set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        self.0
+            .wall_ms
+            .set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// Lets the other tasks that can run go first, and I/O with them. Use it in long computations.
@@ -132,7 +134,10 @@ impl Ring {
     }
 
     /// `task`, with each of its polls counted: the driver must not sleep while one of them was.
-    pub(crate) async fn counted<T>(self, mut task: Pin<Box<impl Future<Output = T> + ?Sized>>) -> T {
+    pub(crate) async fn counted<T>(
+        self,
+        mut task: Pin<Box<impl Future<Output = T> + ?Sized>>,
+    ) -> T {
         poll_fn(|cx| {
             self.0.polls.set(self.0.polls.get().wrapping_add(1));
             task.as_mut().poll(cx)

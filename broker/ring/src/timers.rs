@@ -60,7 +60,10 @@ impl Sleep {
     pub(crate) fn new(ring: &Ring, duration: Duration) -> Sleep {
         let number = ring.0.timers.next.get();
         ring.0.timers.next.set(number + 1);
-        Sleep { ring: ring.clone(), key: (ring.now().saturating_add(duration), number) }
+        Sleep {
+            ring: ring.clone(),
+            key: (ring.now().saturating_add(duration), number),
+        }
     }
 }
 
@@ -71,7 +74,13 @@ impl Future for Sleep {
         if self.ring.now() >= self.key.0 {
             return Poll::Ready(());
         }
-        let replaced = self.ring.0.timers.sleeping.borrow_mut().insert(self.key, cx.waker().clone());
+        let replaced = self
+            .ring
+            .0
+            .timers
+            .sleeping
+            .borrow_mut()
+            .insert(self.key, cx.waker().clone());
         drop(replaced);
         Poll::Pending
     }

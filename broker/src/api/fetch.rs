@@ -13,7 +13,7 @@ use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::message::Records;
 use millstream_protocol::messages::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use millstream_protocol::wire::Encoded;
 use millstream_ring::Bytes;
@@ -25,6 +25,8 @@ use crate::api::RequestContext;
 use crate::net::replies::Reply;
 use crate::partition::read::Given;
 
+/// `IsolationLevel.READ_COMMITTED`.
+const READ_COMMITTED: i8 = 1;
 /// First version with topic ids instead of names.
 const TOPIC_IDS: i16 = 13;
 
@@ -39,7 +41,7 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
     let deadline = shard.ring.now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(shard.config.broker.fetch_max_bytes);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
-    let targets = read::targets(shard, &fetch);
+    let targets = read::targets(shard, &fetch, request.isolation_level == READ_COMMITTED);
     let mut given = read::all(shard, &targets, max_bytes).await;
     while !enough(&given, min_bytes) {
         let now = shard.ring.now();
@@ -163,11 +165,15 @@ fn partition_response<'a>(index: i32, given: &Given) -> PartitionData<'a> {
         last_stable_offset: given.high_watermark,
         log_start_offset: given.log_start_offset,
         diverging_epoch,
-        aborted_transactions: None,
+        aborted_transactions: given.aborted.as_ref().map(|aborted| aborted.iter().map(aborted_transaction).collect()),
         preferred_read_replica: -1,
         records: Records::Gap(given.bytes),
         ..Default::default()
     }
+}
+
+fn aborted_transaction((producer_id, first_offset): &(i64, i64)) -> AbortedTransaction {
+    AbortedTransaction { producer_id: *producer_id, first_offset: *first_offset }
 }
 
 /// Puts the views of the records, in the order of the partitions, where the response has its gaps.

@@ -52,7 +52,7 @@ pub struct BrokerConfig {
     pub journal_device_max_bytes: u64,
     /// `None`: a quarter of the memory.
     pub tail_memory_bytes: Option<u64>,
-    pub log_dir_reserve_bytes: u64,
+    pub log_dir_reserve_bytes: Option<u64>,
     pub log_dir_lock_wait_ms: u64,
     pub log_files_open_max: usize,
 }
@@ -105,7 +105,7 @@ impl BrokerConfig {
             journal_files: layers.size("journal.files"),
             journal_device_max_bytes: bytes("journal.device.max.bytes"),
             tail_memory_bytes: u64::try_from(layers.long("tail.memory.bytes")).ok(),
-            log_dir_reserve_bytes: bytes("log.dir.reserve.bytes"),
+            log_dir_reserve_bytes: u64::try_from(layers.long("log.dir.reserve.bytes")).ok(),
             log_dir_lock_wait_ms: bytes("log.dir.lock.wait.ms"),
             log_files_open_max: layers.size("log.files.open.max"),
         }

@@ -10,7 +10,7 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "journal.files"                        Int     "4"          [2 .. 64]     restart obeyed "Journal files for each core and data directory; fewer where journal.device.max.bytes says so.";
     "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together.";
     "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, shared out over the cores; -1 for a quarter of the memory.";
-    "log.dir.reserve.bytes"                Long    "268435456"  [0 ..]        restart obeyed "Free space of a data directory below which produce is refused.";
+    "log.dir.reserve.bytes"                Long    "-1"         [-1 ..]       restart obeyed "Free space of a data directory below which produce is refused; -1 for 1 GiB or 1 % of the disk, within a tenth of it.";
     "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for another process to release a data directory.";
     "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";
     "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";

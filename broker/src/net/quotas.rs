@@ -57,7 +57,7 @@ impl Limits {
             .is_some_and(|name| name.to_uppercase() == shard.config.listeners[listener].name);
         let exempt = between_brokers && shard.config.listeners.len() > 1;
         let all = if exempt { usize::MAX } else { layers.size("max.connections") };
-        let allowed = limits::descriptors(shard.cores, shard.config.broker.log_files_open_max).connections;
+        let allowed = limits::descriptors(&shard.config, shard.cores).connections;
         Self {
             all: all.min(allowed),
             from_one: exception.unwrap_or_else(|| layers.size("max.connections.per.ip")),

@@ -2,6 +2,7 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_ring::Bytes;
+use millstream_storage::ReadError;
 
 use super::Partition;
 use crate::api::errors;
@@ -15,6 +16,8 @@ pub(crate) struct Wanted {
     pub(crate) current_leader_epoch: i32,
     /// The epoch of the last record the client has, -1 if it does not say.
     pub(crate) last_fetched_epoch: i32,
+    /// The client leaves out aborted records (isolation level 1) and needs to know which they are.
+    pub(crate) read_committed: bool,
 }
 
 /// What one partition gives.
@@ -27,12 +30,14 @@ pub(crate) struct Given {
     pub(crate) diverging: Option<(i32, i64)>,
     pub(crate) records: Vec<Bytes>,
     pub(crate) bytes: usize,
+    /// Producer and first offset of each aborted transaction in the records, for those who read committed ones.
+    pub(crate) aborted: Option<Vec<(i64, i64)>>,
 }
 
 impl Given {
     /// An error and nothing else.
     pub(crate) fn error(error: ErrorCode) -> Self {
-        Self { error, high_watermark: -1, log_start_offset: -1, diverging: None, records: Vec::new(), bytes: 0 }
+        Self { error, high_watermark: -1, log_start_offset: -1, diverging: None, records: Vec::new(), bytes: 0, aborted: None }
     }
 }
 
@@ -62,6 +67,7 @@ impl Partition {
             diverging: self.divergence(wanted),
             records: Vec::new(),
             bytes: 0,
+            aborted: wanted.read_committed.then(Vec::new),
         };
         if given.diverging.is_some() {
             return given;
@@ -85,11 +91,23 @@ impl Partition {
             Ok(read) => {
                 given.records = read.parts;
                 given.bytes = read.bytes;
-                given
+                match self.aborted(wanted, given.high_watermark).await {
+                    Ok(aborted) => Given { aborted, ..given },
+                    Err(error) => Given::error(errors::of_read(&error)),
+                }
             }
             Err(_) if self.deleted.get() => Given::error(ErrorCode::UnknownTopicOrPartition),
             Err(error) => Given::error(errors::of_read(&error)),
         }
+    }
+
+    /// Those that end behind what is returned do no harm: the client looks at each when it comes to its first offset.
+    async fn aborted(&self, wanted: Wanted, high_watermark: i64) -> Result<Option<Vec<(i64, i64)>>, ReadError> {
+        if !wanted.read_committed {
+            return Ok(None);
+        }
+        let aborted = self.log.aborted_transactions(wanted.offset, high_watermark).await?;
+        Ok(Some(aborted.iter().map(|transaction| (transaction.producer_id, transaction.first_offset)).collect()))
     }
 
     /// Where the client's last fetched epoch ends here, if that is before the offset it asks for.

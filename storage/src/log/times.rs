@@ -5,6 +5,7 @@ use millstream_protocol::batch::{BatchHeader, Batches, HEADER, records};
 use super::{Index, Log};
 use crate::error::ReadError;
 use crate::segment;
+use crate::segment::aborted::{AbortedTxn, in_range};
 use crate::snapshot::{self, ProducerEntry};
 
 /// Read at once while looking for a batch.
@@ -121,6 +122,30 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// The aborted transactions that touch offsets in `[from, to)`: what a consumer that reads committed records has to
+    /// leave out. Only logs that Kafka wrote have any.
+    pub async fn aborted_transactions(
+        &self,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<AbortedTxn>, ReadError> {
+        if self.none_aborted.get() || !self.state.borrow().materialized {
+            return Ok(Vec::new());
+        }
+        let segments: Vec<_> = {
+            let state = self.state.borrow();
+            state.segments.iter().map(|s| s.info.clone()).collect()
+        };
+        let path = self.path();
+        let found = in_range(&self.dir.files, &path, &segments, from, to).await?;
+        if found.is_empty() {
+            // Looked for once in the whole log, so that others do not cost a file look-up with each fetch.
+            let all = in_range(&self.dir.files, &path, &segments, 0, i64::MAX).await?;
+            self.none_aborted.set(all.is_empty());
+        }
+        Ok(found)
     }
 
     /// Reads back what producer state depends on. May read files: called when a partition is first written to.

@@ -44,7 +44,7 @@ impl CoreDir {
         log.state.borrow_mut().maintained = false;
         self.committed.notify();
         match result {
-            Err(cause) if !takes_directory_offline(&cause) => {
+            Err(cause) if !dir::takes_directory_offline(&cause) => {
                 // Back-pressure: the journal goes on, appends are refused below the reserve; try again later. So
                 // with a lack of descriptors, which passes.
                 self.ring.sleep(FULL_RETRY).await;

@@ -40,11 +40,11 @@ struct Budget {
 }
 
 /// Looks up where the partitions of a fetch live.
-pub(super) fn targets(shard: &Shard, fetch: &FetchContext) -> Vec<Target> {
-    fetch.partitions().map(|partition| target(shard, partition)).collect()
+pub(super) fn targets(shard: &Shard, fetch: &FetchContext, read_committed: bool) -> Vec<Target> {
+    fetch.partitions().map(|partition| target(shard, partition, read_committed)).collect()
 }
 
-fn target(shard: &Shard, partition: &FetchPartition) -> Target {
+fn target(shard: &Shard, partition: &FetchPartition, read_committed: bool) -> Target {
     let (topic, unknown) = match &partition.topic {
         TopicKey::Id(id) => (shard.topics.by_id(id), ErrorCode::UnknownTopicId),
         TopicKey::Name(name) => (shard.topics.by_name(name), ErrorCode::UnknownTopicOrPartition),
@@ -65,6 +65,7 @@ fn target(shard: &Shard, partition: &FetchPartition) -> Target {
             max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
             current_leader_epoch: partition.current_leader_epoch,
             last_fetched_epoch: partition.last_fetched_epoch,
+            read_committed,
         },
         core,
     }
