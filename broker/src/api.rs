@@ -68,7 +68,11 @@ pub(crate) enum BadRequest {
     #[error(transparent)]
     Header(#[from] HeaderError),
     #[error("{api} v{version} does not parse: {cause}")]
-    Body { api: &'static str, version: i16, cause: DecodeError },
+    Body {
+        api: &'static str,
+        version: i16,
+        cause: DecodeError,
+    },
 }
 
 /// The request a handler answers: who asks, and how to answer.
@@ -87,12 +91,19 @@ impl RequestContext {
     /// Host and port under which clients of this listener reach the broker.
     pub(crate) fn advertised(&self) -> (&str, i32) {
         let listener = &self.shard.config.listeners[self.connection.listener];
-        (&listener.advertised_host, i32::from(listener.advertised_port))
+        (
+            &listener.advertised_host,
+            i32::from(listener.advertised_port),
+        )
     }
 
     /// Names the API in a decode error.
     pub(crate) fn decode<T>(&self, outcome: Result<T, DecodeError>) -> Result<T, BadRequest> {
-        outcome.map_err(|cause| BadRequest::Body { api: self.api.name, version: self.version, cause })
+        outcome.map_err(|cause| BadRequest::Body {
+            api: self.api.name,
+            version: self.version,
+            cause,
+        })
     }
 
     /// The whole frame of a response, with gaps for records.
@@ -105,7 +116,11 @@ impl RequestContext {
             // A handler gave a field that this version lacks. Ours to get right; the client gets no answer rather than a
             // wrong one, and the others are served on.
             Err(fault) => {
-                tracing::error!("{} v{} cannot be answered: {fault}", self.api.name, self.version);
+                tracing::error!(
+                    "{} v{} cannot be answered: {fault}",
+                    self.api.name,
+                    self.version
+                );
                 self.connection.replies.break_off();
                 Encoded::default()
             }

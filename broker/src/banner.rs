@@ -22,10 +22,19 @@ fn text(config: &Config, cores: &[usize]) -> String {
         .iter()
         .map(|listener| {
             let bound: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-            format!("{}://{} (as {})", listener.name, bound.join(","), advertised(listener))
+            format!(
+                "{}://{} (as {})",
+                listener.name,
+                bound.join(","),
+                advertised(listener)
+            )
         })
         .collect();
-    let directories: Vec<String> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
+    let directories: Vec<String> = config
+        .log_dirs
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
     let durability = match config.is_flushed_class() {
         true => "an acknowledged record is flushed to the device",
@@ -38,13 +47,25 @@ fn text(config: &Config, cores: &[usize]) -> String {
     };
     line("listeners", &listeners.join("  "));
     if !config.controller_listeners.is_empty() {
-        line("not opened", &format!("{}: one node needs no controller listener", config.controller_listeners.join(", ")));
+        line(
+            "not opened",
+            &format!(
+                "{}: one node needs no controller listener",
+                config.controller_listeners.join(", ")
+            ),
+        );
     }
     line("data", &directories.join(", "));
     line("cores", &cores.join(","));
     line("durability", durability);
     if let Some(first) = config.listeners.first() {
-        line("try", &format!("kafka-topics.sh --bootstrap-server {} --create --topic hello", advertised(first)));
+        line(
+            "try",
+            &format!(
+                "kafka-topics.sh --bootstrap-server {} --create --topic hello",
+                advertised(first)
+            ),
+        );
     }
     text
 }
@@ -52,5 +73,9 @@ fn text(config: &Config, cores: &[usize]) -> String {
 /// As it is written on a command line: an IPv6 address has brackets.
 fn advertised(listener: &Listener) -> String {
     let (host, port) = (&listener.advertised_host, listener.advertised_port);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }

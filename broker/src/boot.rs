@@ -9,7 +9,7 @@ use millstream_ring::{Ring, fs};
 use millstream_state::controller::{
     AdoptedTopic, Broker, Command, Context, Endpoint, Image, Position, Refusal, State,
 };
-use millstream_storage::{Finish, LogSummary, Opened, StorageOptions, Stopped, Store, StoreSeed};
+use millstream_storage::{Finish, LogSummary, Opened, Stopped, StorageOptions, Store, StoreSeed};
 
 use crate::broker::{RunError, StartError};
 use crate::config::Config;
@@ -24,13 +24,17 @@ pub enum BootError {
     #[error("the metadata cannot be brought up to date: {0}")]
     Refused(#[from] Refusal),
     /// Logs are there, but not what they belong to.
-    #[error("data directory {path} has logs of ours, but no data directory has the metadata; name all of log.dirs")]
+    #[error(
+        "data directory {path} has logs of ours, but no data directory has the metadata; name all of log.dirs"
+    )]
     LostMetadata {
         /// Where the logs are.
         path: PathBuf,
     },
     /// The directories of two brokers, or one and a copy of it.
-    #[error("data directories {one} and {other} both have metadata; take one of them out of log.dirs")]
+    #[error(
+        "data directories {one} and {other} both have metadata; take one of them out of log.dirs"
+    )]
     TwiceMetadata {
         /// The one.
         one: PathBuf,
@@ -71,7 +75,10 @@ pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<B
     let metadata_directory = metadata_directory(config)?;
     let (state, mut found) = MetadataLog::read(ring, metadata_directory).await?;
     let removed = std::mem::take(&mut found.removed);
-    let options = StorageOptions { cluster_id: cluster_id(config, &state), ..options };
+    let options = StorageOptions {
+        cluster_id: cluster_id(config, &state),
+        ..options
+    };
     let opened = millstream_storage::open_locked(ring, locked, options).await?;
     if state.position() == Position::BEFORE_ALL {
         refuse_lost_metadata(config, &opened)?;
@@ -86,26 +93,48 @@ pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<B
         cores: u16::try_from(cores).unwrap_or(u16::MAX),
         directories: directories.clone(),
         num_partitions: config.broker.num_partitions,
-        default_replication_factor: i16::try_from(config.broker.default_replication_factor).unwrap_or(i16::MAX),
+        default_replication_factor: i16::try_from(config.broker.default_replication_factor)
+            .unwrap_or(i16::MAX),
     };
     let controller = Controller::new(state, log, epoch, context);
-    let mut commands = vec![Command::Format { cluster_id }, Command::RegisterBroker(this_broker(config))];
-    let adopted = adopted_topics(opened.logs().filter(|log| log.adopted), &controller.image(), &directories);
+    let mut commands = vec![
+        Command::Format { cluster_id },
+        Command::RegisterBroker(this_broker(config)),
+    ];
+    let adopted = adopted_topics(
+        opened.logs().filter(|log| log.adopted),
+        &controller.image(),
+        &directories,
+    );
     if !adopted.is_empty() {
         tracing::info!(
             "{} topics were found in the data directory and taken over; their retention is off until it is set",
             adopted.len()
         );
-        commands.push(Command::AdoptTopics { topics: adopted, producer_ids_below: ADOPTED_PRODUCER_IDS });
+        commands.push(Command::AdoptTopics {
+            topics: adopted,
+            producer_ids_below: ADOPTED_PRODUCER_IDS,
+        });
     }
     if !clean && !first {
-        commands.push(Command::BumpLeaderEpochs { broker_id: config.node_id });
+        commands.push(Command::BumpLeaderEpochs {
+            broker_id: config.node_id,
+        });
     }
     commands.push(Command::Rebalance);
     for command in &commands {
-        controller.execute_at_start(command).await.map_err(BootError::from)?;
+        controller
+            .execute_at_start(command)
+            .await
+            .map_err(BootError::from)?;
     }
-    Ok(Boot { controller, directories, opened, removed, cores })
+    Ok(Boot {
+        controller,
+        directories,
+        opened,
+        removed,
+        cores,
+    })
 }
 
 impl Boot {
@@ -127,9 +156,15 @@ impl Boot {
 
 /// The directory with the metadata: the first, unless another has it because they were named in another order.
 fn metadata_directory(config: &Config) -> Result<&PathBuf, BootError> {
-    let mut with = config.log_dirs.iter().filter(|directory| MetadataLog::is_in(directory));
+    let mut with = config
+        .log_dirs
+        .iter()
+        .filter(|directory| MetadataLog::is_in(directory));
     match (with.next(), with.next()) {
-        (Some(one), Some(other)) => Err(BootError::TwiceMetadata { one: one.clone(), other: other.clone() }),
+        (Some(one), Some(other)) => Err(BootError::TwiceMetadata {
+            one: one.clone(),
+            other: other.clone(),
+        }),
         (one, None) | (one @ None, _) => Ok(one.unwrap_or(&config.log_dirs[0])),
     }
 }
@@ -167,7 +202,10 @@ fn storage_options(config: &Config, cores: usize) -> StorageOptions {
 
 /// Each core's share of the memory for the newest bytes of logs: a quarter of the machine's unless configured.
 fn tail_bytes(config: &Config, cores: usize) -> usize {
-    let all = config.broker.tail_memory_bytes.unwrap_or_else(|| limits::memory() / 4);
+    let all = config
+        .broker
+        .tail_memory_bytes
+        .unwrap_or_else(|| limits::memory() / 4);
     usize::try_from(all).unwrap_or(usize::MAX) / cores
 }
 
@@ -177,7 +215,11 @@ fn this_broker(config: &Config) -> Broker {
         host: listener.advertised_host.clone(),
         port: listener.advertised_port,
     });
-    Broker { broker_id: config.node_id, endpoints: endpoints.collect(), rack: config.rack.clone() }
+    Broker {
+        broker_id: config.node_id,
+        endpoints: endpoints.collect(),
+        rack: config.rack.clone(),
+    }
 }
 
 /// Topics whose logs are there but which the metadata does not know: those of a directory that Kafka wrote.
@@ -204,7 +246,9 @@ fn adopted_topics<'a>(
             leader_epoch: 0,
             configs: adopted_configs(&log.topic),
         });
-        topic.directories.insert(log.id.partition, directories[log.dir]);
+        topic
+            .directories
+            .insert(log.id.partition, directories[log.dir]);
         topic.leader_epoch = topic.leader_epoch.max(log.leader_epoch);
     }
     topics.into_values().collect()
@@ -224,8 +268,13 @@ fn adopted_configs(topic: &str) -> Vec<(String, String)> {
 
 /// Opens one data directory, with all its logs on one core, and stops it cleanly.
 pub(crate) async fn recover(ring: &Ring, directory: PathBuf) -> Result<(), RunError> {
-    let options = StorageOptions { node_id: node_id(ring, &directory).await?, ..StorageOptions::new(vec![directory.clone()]) };
-    let opened = millstream_storage::open(ring, options).await.map_err(StartError::from)?;
+    let options = StorageOptions {
+        node_id: node_id(ring, &directory).await?,
+        ..StorageOptions::new(vec![directory.clone()])
+    };
+    let opened = millstream_storage::open(ring, options)
+        .await
+        .map_err(StartError::from)?;
     let logs = opened.logs().count();
     let (seeds, finish) = opened.divide(1, |_| Some(0));
     let mut stores = Vec::with_capacity(1);
@@ -235,20 +284,37 @@ pub(crate) async fn recover(ring: &Ring, directory: PathBuf) -> Result<(), RunEr
     finish.run(ring).await.map_err(StartError::from)?;
     let mut stopped = Vec::with_capacity(1);
     for store in stores {
-        stopped.push(store.stop().await.map_err(|error| RunError::Stop(error.to_string()))?);
+        stopped.push(
+            store
+                .stop()
+                .await
+                .map_err(|error| RunError::Stop(error.to_string()))?,
+        );
     }
-    Stopped::finish(stopped, ring).await.map_err(|error| RunError::Stop(error.to_string()))?;
-    crate::banner::say(&format!("{}: {logs} logs, stopped cleanly\n", directory.display()));
+    Stopped::finish(stopped, ring)
+        .await
+        .map_err(|error| RunError::Stop(error.to_string()))?;
+    crate::banner::say(&format!(
+        "{}: {logs} logs, stopped cleanly\n",
+        directory.display()
+    ));
     Ok(())
 }
 
 /// The node whose directory it is.
 async fn node_id(ring: &Ring, directory: &Path) -> Result<i32, StartError> {
     let path = directory.join("meta.properties");
-    let refused = |what: String| BootError::NoDataDirectory { path: path.clone(), what };
-    let bytes = fs::read(ring, &path).await.map_err(|error| refused(error.to_string()))?;
+    let refused = |what: String| BootError::NoDataDirectory {
+        path: path.clone(),
+        what,
+    };
+    let bytes = fs::read(ring, &path)
+        .await
+        .map_err(|error| refused(error.to_string()))?;
     let text = String::from_utf8_lossy(&bytes);
-    let named = text.lines().find_map(|line| line.trim().strip_prefix("node.id="));
+    let named = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("node.id="));
     let id = named.and_then(|id| id.trim().parse().ok());
     Ok(id.ok_or_else(|| refused("it names no node.id".to_owned()))?)
 }

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
 use millstream_protocol::uuid::Uuid;
+use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
 use millstream_state::controller::Image;
 use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
@@ -59,10 +59,14 @@ pub enum StartError {
     #[error(transparent)]
     Files(#[from] TooFewFiles),
     /// A core that was asked for is not to be had.
-    #[error("core {0} cannot be used: the process may run on {1:?} (--cores, taskset, the container's cpuset)")]
+    #[error(
+        "core {0} cannot be used: the process may run on {1:?} (--cores, taskset, the container's cpuset)"
+    )]
     Core(usize, Vec<usize>),
     /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}; another broker may be running, or choose another port with listeners=")]
+    #[error(
+        "cannot listen on {0}: {1}; another broker may be running, or choose another port with listeners="
+    )]
     Listen(SocketAddr, io::Error),
     /// The data directories cannot be used.
     #[error(transparent)]
@@ -98,7 +102,8 @@ pub fn run(config: Config) -> Result<(), RunError> {
     limits::raise_open_files(cores.len()).map_err(StartError::from)?;
     let config = Arc::new(with_addresses(config)?);
     let options = core_options(&config, cores[0], 0);
-    let first = millstream_ring::start(options, move |ring| first_core(ring, config, cores)).map_err(StartError::Thread)?;
+    let first = millstream_ring::start(options, move |ring| first_core(ring, config, cores))
+        .map_err(StartError::Thread)?;
     match first.join() {
         Ok(outcome) => outcome,
         Err(_) => std::process::abort(),
@@ -116,7 +121,9 @@ fn die_together() {
 
 fn choose_cores(config: &Config) -> Result<Vec<usize>, StartError> {
     let allowed = millstream_ring::allowed_cpus();
-    let Some(cores) = &config.cores else { return Ok(allowed) };
+    let Some(cores) = &config.cores else {
+        return Ok(allowed);
+    };
     match cores.iter().find(|core| !allowed.contains(core)) {
         Some(core) => Err(StartError::Core(*core, allowed)),
         None => Ok(cores.clone()),
@@ -132,7 +139,8 @@ fn with_addresses(mut config: Config) -> Result<Config, StartError> {
             if let Some(port) = chosen.filter(|_| address.port() == 0) {
                 address.set_port(port);
             }
-            *address = free_address(*address).map_err(|error| StartError::Listen(*address, error))?;
+            *address =
+                free_address(*address).map_err(|error| StartError::Listen(*address, error))?;
             chosen = Some(address.port());
         }
         if let Some(port) = chosen.filter(|_| listener.advertised_port == 0) {
@@ -148,7 +156,9 @@ fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
     let started = Instant::now();
     loop {
         match millstream_ring::check_free(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PORT_WAIT => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PORT_WAIT =>
+            {
                 std::thread::sleep(PORT_RETRY);
             }
             outcome => return outcome,
@@ -161,7 +171,11 @@ fn core_options(config: &Config, cpu: usize, index: usize) -> CoreOptions {
         cpu: Some(cpu),
         name: format!("core-{index}"),
         entries: RING_ENTRIES,
-        scratch_dirs: config.log_dirs.iter().map(|directory| existing_parent(directory)).collect(),
+        scratch_dirs: config
+            .log_dirs
+            .iter()
+            .map(|directory| existing_parent(directory))
+            .collect(),
     }
 }
 
@@ -190,7 +204,9 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
         quotas: ConnectionQuotas::default(),
         warnings: Arc::new(Warnings::new()),
     };
-    let mut ends = millstream_ring::mesh::<Job>(cores.len(), MAILBOX_JOBS_MAX).into_iter().enumerate();
+    let mut ends = millstream_ring::mesh::<Job>(cores.len(), MAILBOX_JOBS_MAX)
+        .into_iter()
+        .enumerate();
     let mut seeds = seeds.into_iter();
     let (Some((_, end)), Some(seed)) = (ends.next(), seeds.next()) else {
         unreachable!("there is a first core");
@@ -201,7 +217,9 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
     let shard = open_shard(&ring, setup, 0, end, seed).await?;
     shard.controller.replace(Some(Rc::new(controller)));
     ring.spawn(Calls::serve(shard.clone()));
-    each_core(&shard, |there| async move { Ok::<_, String>(there.index) }).await.map_err(RunError::Stop)?;
+    each_core(&shard, |there| async move { Ok::<_, String>(there.index) })
+        .await
+        .map_err(RunError::Stop)?;
     finish.run(&ring).await.map_err(StartError::from)?;
     // Not before: a log that is still to be created waits for the journals' authority.
     apply::delete_leftovers(&shard).await;
@@ -209,7 +227,9 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
     apply::publish(&shard, image, records).await;
     listen_everywhere(&shard).await?;
     crate::banner::print(&config, &cores);
-    ring.signal(&STOP_SIGNALS).await.map_err(StartError::Thread)?;
+    ring.signal(&STOP_SIGNALS)
+        .await
+        .map_err(StartError::Thread)?;
     tracing::info!("stopping");
     stop(&shard).await
 }
@@ -226,7 +246,13 @@ struct Setup {
 }
 
 /// Starts one of the further cores, which does what the first one sends it. The first one ends the process.
-fn start_core(setup: Setup, cpu: usize, index: usize, end: MeshEnd<Job>, seed: StoreSeed) -> io::Result<()> {
+fn start_core(
+    setup: Setup,
+    cpu: usize,
+    index: usize,
+    end: MeshEnd<Job>,
+    seed: StoreSeed,
+) -> io::Result<()> {
     let options = core_options(&setup.config, cpu, index);
     millstream_ring::start(options, move |ring| async move {
         match open_shard(&ring, setup, index, end, seed).await {
@@ -302,7 +328,10 @@ where
     for core in 0..shard.cores {
         calls.push(shard.call(core, work.clone()).await);
     }
-    futures_util::future::join_all(calls).await.into_iter().collect()
+    futures_util::future::join_all(calls)
+        .await
+        .into_iter()
+        .collect()
 }
 
 /// Every core opens every address before any of them serves.
@@ -311,7 +340,8 @@ async fn listen_everywhere(shard: &Rc<Shard>) -> Result<(), StartError> {
         let mut opened: Vec<(usize, Listener)> = Vec::new();
         for (index, listener) in there.config.listeners.iter().enumerate() {
             for address in &listener.bind {
-                let socket = listener::listen(&there, *address).map_err(|error| StartError::Listen(*address, error))?;
+                let socket = listener::listen(&there, *address)
+                    .map_err(|error| StartError::Listen(*address, error))?;
                 opened.push((index, socket));
             }
         }
@@ -330,7 +360,10 @@ async fn stop(shard: &Rc<Shard>) -> Result<(), RunError> {
         there.stopping.set(true);
         there.connections.stop_reading();
         for topic in there.topics.all() {
-            topic.here().iter().for_each(|partition| partition.waiters.wake());
+            topic
+                .here()
+                .iter()
+                .for_each(|partition| partition.waiters.wake());
         }
         there.groups.close_all();
         drained(&there, DRAIN).await;
@@ -349,10 +382,19 @@ async fn stop(shard: &Rc<Shard>) -> Result<(), RunError> {
     });
     let stopped = stopped.await;
     let stopped = stopped.map_err(|error| RunError::Stop(error.to_string()))?;
-    Stopped::finish(stopped, &shard.ring).await.map_err(|error| RunError::Stop(error.to_string()))?;
-    let offline = shard.store.dirs().into_iter().find_map(|dir| Some((dir.path, dir.offline?)));
+    Stopped::finish(stopped, &shard.ring)
+        .await
+        .map_err(|error| RunError::Stop(error.to_string()))?;
+    let offline = shard
+        .store
+        .dirs()
+        .into_iter()
+        .find_map(|dir| Some((dir.path, dir.offline?)));
     match offline {
-        Some((path, cause)) => Err(RunError::Stop(format!("{} is offline: {cause}", path.display()))),
+        Some((path, cause)) => Err(RunError::Stop(format!(
+            "{} is offline: {cause}",
+            path.display()
+        ))),
         None => Ok(()),
     }
 }
@@ -377,7 +419,9 @@ pub fn recover(directory: &Path) -> Result<(), RunError> {
         entries: RING_ENTRIES,
         scratch_dirs: vec![existing_parent(&directory)],
     };
-    let core = millstream_ring::start(options, move |ring| async move { boot::recover(&ring, directory).await });
+    let core = millstream_ring::start(options, move |ring| async move {
+        boot::recover(&ring, directory).await
+    });
     match core.map_err(StartError::Thread)?.join() {
         Ok(outcome) => outcome,
         Err(_) => std::process::abort(),

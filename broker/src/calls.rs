@@ -42,7 +42,10 @@ struct Waiting {
 
 impl Calls {
     pub(crate) fn new(mailbox: Mailbox<Job>) -> Self {
-        Self { mailbox, waiting: Rc::default() }
+        Self {
+            mailbox,
+            waiting: Rc::default(),
+        }
     }
 
     /// Runs what other cores send, in order, until the process ends.
@@ -60,7 +63,9 @@ impl Calls {
 
     fn complete(&self, key: usize, value: Box<dyn Any + Send>) {
         let mut waiting = self.waiting.borrow_mut();
-        let Some(entry) = waiting.get_mut(key) else { return };
+        let Some(entry) = waiting.get_mut(key) else {
+            return;
+        };
         if entry.abandoned {
             waiting.remove(key);
             return;
@@ -96,11 +101,20 @@ impl Shard {
             });
         });
         self.calls.mailbox.send(core, job).await;
-        Called::Remote(RemoteCall { waiting: self.calls.waiting.clone(), key, done: false, result: std::marker::PhantomData })
+        Called::Remote(RemoteCall {
+            waiting: self.calls.waiting.clone(),
+            key,
+            done: false,
+            result: std::marker::PhantomData,
+        })
     }
 
     /// Has `work` done on `core`, after all that was sent there before. Nothing comes back.
-    pub(crate) async fn tell(self: &Rc<Self>, core: usize, work: impl FnOnce(&Rc<Shard>) + Send + 'static) {
+    pub(crate) async fn tell(
+        self: &Rc<Self>,
+        core: usize,
+        work: impl FnOnce(&Rc<Shard>) + Send + 'static,
+    ) {
         if core == self.index {
             return work(self);
         }
@@ -152,7 +166,11 @@ impl<R: Send + 'static> RemoteCall<R> {
                 waiting.remove(self.key);
                 self.done = true;
                 // `complete` was given exactly what `work` for this key returned.
-                Poll::Ready(*value.downcast::<R>().expect("the answer has the type of the call"))
+                Poll::Ready(
+                    *value
+                        .downcast::<R>()
+                        .expect("the answer has the type of the call"),
+                )
             }
             None => {
                 entry.waker = Some(cx.waker().clone());
@@ -168,7 +186,10 @@ impl<R> Drop for RemoteCall<R> {
             return;
         }
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.get(self.key).is_some_and(|entry| entry.value.is_some()) {
+        if waiting
+            .get(self.key)
+            .is_some_and(|entry| entry.value.is_some())
+        {
             waiting.remove(self.key);
         } else if let Some(entry) = waiting.get_mut(self.key) {
             entry.abandoned = true;

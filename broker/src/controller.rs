@@ -34,7 +34,14 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) fn new(state: State, log: MetadataLog, epoch: i32, context: Context) -> Self {
-        Self { state: RefCell::new(state), log, epoch, turns: Turns::default(), context, producer_ids: Cell::new((0, 0)) }
+        Self {
+            state: RefCell::new(state),
+            log,
+            epoch,
+            turns: Turns::default(),
+            context,
+            producer_ids: Cell::new((0, 0)),
+        }
     }
 
     /// Carries out one command: when this returns, the outcome is durable and every core knows it.
@@ -53,7 +60,11 @@ impl Controller {
         self.state.borrow().image()
     }
 
-    async fn execute_in_turn(&self, shard: Option<&Rc<Shard>>, command: &Command) -> Result<Reply, Refusal> {
+    async fn execute_in_turn(
+        &self,
+        shard: Option<&Rc<Shard>>,
+        command: &Command,
+    ) -> Result<Reply, Refusal> {
         let (records, reply) = self.state.borrow().command(command, &self.context)?;
         if records.is_empty() {
             return Ok(reply);
@@ -84,7 +95,9 @@ impl Controller {
             self.producer_ids.set((next + 1, end));
             return Ok(next);
         }
-        let command = Command::AllocateProducerIds { broker_id: shard.config.node_id };
+        let command = Command::AllocateProducerIds {
+            broker_id: shard.config.node_id,
+        };
         match self.execute_in_turn(Some(shard), &command).await? {
             Reply::ProducerIds { first, count } => {
                 self.producer_ids.set((first + 1, first + i64::from(count)));
@@ -107,8 +120,11 @@ pub(crate) async fn command(shard: &Rc<Shard>, command: Command) -> Result<Reply
 
 /// A producer id that was never handed out before.
 pub(crate) async fn next_producer_id(shard: &Rc<Shard>) -> Result<i64, ErrorCode> {
-    let outcome: Result<i64, Refusal> =
-        shard.on(CONTROLLER, |there| async move { running(&there)?.next_producer_id(&there).await }).await;
+    let outcome: Result<i64, Refusal> = shard
+        .on(CONTROLLER, |there| async move {
+            running(&there)?.next_producer_id(&there).await
+        })
+        .await;
     outcome.map_err(|refusal| refusal.error)
 }
 
@@ -124,7 +140,10 @@ pub(crate) async fn create_offsets_topic(shard: &Rc<Shard>) -> Result<(), Refusa
         configs: Ok(vec![
             ("cleanup.policy".to_owned(), "compact".to_owned()),
             ("compression.type".to_owned(), "producer".to_owned()),
-            ("segment.bytes".to_owned(), config.offsets_topic_segment_bytes.to_string()),
+            (
+                "segment.bytes".to_owned(),
+                config.offsets_topic_segment_bytes.to_string(),
+            ),
         ]),
     };
     if config.offsets_topic_replication_factor > 1 {
@@ -133,7 +152,9 @@ pub(crate) async fn create_offsets_topic(shard: &Rc<Shard>) -> Result<(), Refusa
             config.offsets_topic_replication_factor
         );
     }
-    command(shard, Command::CreateInternalTopic(topic)).await.map(|_| ())
+    command(shard, Command::CreateInternalTopic(topic))
+        .await
+        .map(|_| ())
 }
 
 /// A random topic id, never one of the reserved ones (all zero, or ending in one).
@@ -147,5 +168,9 @@ pub(crate) fn is_valid_topic_name(name: &str) -> bool {
 }
 
 fn running(shard: &Shard) -> Result<Rc<Controller>, Refusal> {
-    shard.controller.borrow().clone().ok_or_else(|| ErrorCode::NotController.into())
+    shard
+        .controller
+        .borrow()
+        .clone()
+        .ok_or_else(|| ErrorCode::NotController.into())
 }

@@ -58,13 +58,20 @@ impl Groups {
     }
 
     fn driver(&self, index: i32) -> Result<Rc<Driver>, ErrorCode> {
-        self.drivers.borrow().get(&index).cloned().ok_or(ErrorCode::NotCoordinator)
+        self.drivers
+            .borrow()
+            .get(&index)
+            .cloned()
+            .ok_or(ErrorCode::NotCoordinator)
     }
 }
 
 /// The partition of `__consumer_offsets` that keeps a group, and the core it lives on.
 pub(crate) fn home(shard: &Shard, group_id: &str) -> Result<(i32, usize), ErrorCode> {
-    let topic = shard.topics.by_name(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let topic = shard
+        .topics
+        .by_name(OFFSETS_TOPIC)
+        .ok_or(ErrorCode::CoordinatorNotAvailable)?;
     let index = partition_for(group_id, topic.partition_count());
     match topic.home(index) {
         Home::Here(_) => Ok((index, shard.index)),
@@ -75,7 +82,9 @@ pub(crate) fn home(shard: &Shard, group_id: &str) -> Result<(i32, usize), ErrorC
 
 /// `Utils.abs(groupId.hashCode()) % partitions`, where Java hashes UTF-16 units and `abs` clears the sign bit.
 pub(crate) fn partition_for(group_id: &str, partitions: i32) -> i32 {
-    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
     (hash & i32::MAX) % partitions.max(1)
 }
 
@@ -101,7 +110,11 @@ pub(crate) async fn read<R: Send + 'static>(
     look: impl FnOnce(&Coordinator) -> R + Send + 'static,
 ) -> Result<R, ErrorCode> {
     let (index, core) = home(shard, group_id)?;
-    shard.on(core, move |there| async move { there.groups.driver(index)?.read(look) }).await
+    shard
+        .on(core, move |there| async move {
+            there.groups.driver(index)?.read(look)
+        })
+        .await
 }
 
 /// Reads from every coordinator of the broker, core by core.
@@ -114,7 +127,8 @@ pub(crate) async fn read_all<R: Send + 'static>(
         let look = look.clone();
         let here: Result<Vec<R>, ErrorCode> = shard
             .on(core, move |there| async move {
-                let drivers: Vec<Rc<Driver>> = there.groups.drivers.borrow().values().cloned().collect();
+                let drivers: Vec<Rc<Driver>> =
+                    there.groups.drivers.borrow().values().cloned().collect();
                 drivers.iter().map(|driver| driver.read(&look)).collect()
             })
             .await;

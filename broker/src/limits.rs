@@ -14,7 +14,9 @@ const FILES_OWN_PER_STORE: usize = 64;
 
 /// The limit of open files is too low to start.
 #[derive(Debug, thiserror::Error)]
-#[error("only {limit} open files are allowed and {needed} are needed: raise the limit (ulimit -n, or LimitNOFILE= in the systemd unit)")]
+#[error(
+    "only {limit} open files are allowed and {needed} are needed: raise the limit (ulimit -n, or LimitNOFILE= in the systemd unit)"
+)]
 pub struct TooFewFiles {
     limit: u64,
     needed: u64,
@@ -25,7 +27,16 @@ pub(crate) fn raise_open_files(cores: usize) -> Result<u64, TooFewFiles> {
     let limits = getrlimit(Resource::Nofile);
     let hard = limits.maximum.unwrap_or(u64::MAX);
     let mut limit = limits.current.unwrap_or(u64::MAX);
-    if limit < hard && setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum }).is_ok() {
+    if limit < hard
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limits.maximum,
+                maximum: limits.maximum,
+            },
+        )
+        .is_ok()
+    {
         limit = hard;
     }
     let needed = FILES_MIN + FILES_MIN_PER_CORE * cores as u64;
@@ -49,22 +60,38 @@ pub(crate) fn descriptors(config: &Config, cores: usize) -> Descriptors {
     let stores = cores * config.log_dirs.len();
     let segments_wanted = config.broker.log_files_open_max;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    divide(usize::try_from(limit).unwrap_or(usize::MAX), stores, segments_wanted)
+    divide(
+        usize::try_from(limit).unwrap_or(usize::MAX),
+        stores,
+        segments_wanted,
+    )
 }
 
 /// `stores`: cores times data directories.
 fn divide(limit: usize, stores: usize, segments_wanted: usize) -> Descriptors {
     let rest = limit.saturating_sub(FILES_OWN + FILES_OWN_PER_STORE * stores);
     let segments_per_core = segments_wanted.min(rest / 2 / stores).max(1);
-    Descriptors { segments_per_core, connections: rest.saturating_sub(segments_per_core * stores) }
+    Descriptors {
+        segments_per_core,
+        connections: rest.saturating_sub(segments_per_core * stores),
+    }
 }
 
 /// Bytes of memory the process may use: its control group's limit, or the machine's.
 pub(crate) fn memory() -> u64 {
     let info = rustix::system::sysinfo();
     let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits = groups.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    let groups = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let limits = groups.iter().filter_map(|path| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
     limits.fold(machine, u64::min)
 }
 
@@ -75,11 +102,18 @@ mod tests {
     #[test]
     fn storage_and_connections_share_the_open_files() {
         let divided = |limit, cores| {
-            let Descriptors { segments_per_core, connections } = divide(limit, cores, 1000);
+            let Descriptors {
+                segments_per_core,
+                connections,
+            } = divide(limit, cores, 1000);
             (segments_per_core, connections)
         };
         assert_eq!(divided(1 << 20, 2), (1000, (1 << 20) - 256 - 2000));
-        assert_eq!(divided(1152, 2), (224, 448), "the least that a start accepts");
+        assert_eq!(
+            divided(1152, 2),
+            (224, 448),
+            "the least that a start accepts"
+        );
         assert_eq!(divided(100, 2), (1, 0), "lowered while it runs");
     }
 }

@@ -44,7 +44,9 @@ fn serve(arguments: &Arguments) -> ExitCode {
 }
 
 fn end(outcome: Result<(), RunError>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
     complain(&error);
     ExitCode::from(match error {
         RunError::Start(_) => REFUSED,
@@ -59,7 +61,8 @@ fn complain(error: &dyn std::fmt::Display) {
 
 /// `MILLSTREAM_LOG` chooses what is logged, in the syntax of tracing's `EnvFilter`; `info` without it.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new("info,glommio=off"));
+    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,glommio=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -37,7 +37,13 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(topic: Arc<str>, index: i32, log: Rc<Log>, leader_epoch: i32, config: Rc<PartitionConfig>) -> Rc<Self> {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        index: i32,
+        log: Rc<Log>,
+        leader_epoch: i32,
+        config: Rc<PartitionConfig>,
+    ) -> Rc<Self> {
         let partition = Rc::new(Self {
             topic,
             index,
@@ -84,7 +90,11 @@ impl Partition {
         let recovery = self.log.producer_recovery().await?;
         self.producers.replace(restored(recovery, now));
         let producers = Rc::downgrade(&self.producers);
-        self.log.set_snapshot_source(Box::new(move || producers.upgrade().map_or_else(Vec::new, |producers| snapshot(&producers.borrow()))));
+        self.log.set_snapshot_source(Box::new(move || {
+            producers
+                .upgrade()
+                .map_or_else(Vec::new, |producers| snapshot(&producers.borrow()))
+        }));
         self.loaded.set(true);
         Ok(())
     }

@@ -11,7 +11,9 @@ const FIRST: Duration = Duration::from_secs(30);
 
 /// Runs until the broker stops.
 pub(crate) async fn run(shard: Rc<Shard>) {
-    let every = u64::try_from(shard.config.broker.log_retention_check_interval_ms).unwrap_or(u64::MAX).max(1);
+    let every = u64::try_from(shard.config.broker.log_retention_check_interval_ms)
+        .unwrap_or(u64::MAX)
+        .max(1);
     let every = Duration::from_millis(every);
     let mut wait = FIRST.min(every);
     loop {
@@ -23,9 +25,15 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             }
             match log.retain(shard.ring.wall_ms()).await {
                 Ok(0) => {}
-                Ok(segments) => tracing::info!("{}-{}: retention dropped {segments} segments", log.topic(), log.id().partition),
+                Ok(segments) => tracing::info!(
+                    "{}-{}: retention dropped {segments} segments",
+                    log.topic(),
+                    log.id().partition
+                ),
                 // An offline directory was reported when it failed.
-                Err(error) => tracing::debug!("{}-{}: retention: {error}", log.topic(), log.id().partition),
+                Err(error) => {
+                    tracing::debug!("{}-{}: retention: {error}", log.topic(), log.id().partition)
+                }
             }
         }
     }

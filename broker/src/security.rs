@@ -23,7 +23,10 @@ pub(crate) enum Operation {
 
 /// What an operation is done to.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "handlers name the resource; the authorizer that will look at the name is another issue")]
+#[expect(
+    dead_code,
+    reason = "handlers name the resource; the authorizer that will look at the name is another issue"
+)]
 pub(crate) enum Resource<'a> {
     Topic(&'a str),
     Group(&'a str),
@@ -44,19 +47,39 @@ const fn bits(operations: &[Operation]) -> i32 {
 use Operation::*;
 
 /// All operations on a topic.
-pub(crate) const TOPIC_OPERATIONS: i32 =
-    bits(&[Read, Write, Create, Describe, Delete, Alter, DescribeConfigs, AlterConfigs]);
+pub(crate) const TOPIC_OPERATIONS: i32 = bits(&[
+    Read,
+    Write,
+    Create,
+    Describe,
+    Delete,
+    Alter,
+    DescribeConfigs,
+    AlterConfigs,
+]);
 /// All operations on a group.
-pub(crate) const GROUP_OPERATIONS: i32 = bits(&[Read, Describe, Delete, DescribeConfigs, AlterConfigs]);
+pub(crate) const GROUP_OPERATIONS: i32 =
+    bits(&[Read, Describe, Delete, DescribeConfigs, AlterConfigs]);
 /// All operations on the cluster.
-pub(crate) const CLUSTER_OPERATIONS: i32 =
-    bits(&[Create, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, Alter, Describe]);
+pub(crate) const CLUSTER_OPERATIONS: i32 = bits(&[
+    Create,
+    ClusterAction,
+    DescribeConfigs,
+    AlterConfigs,
+    IdempotentWrite,
+    Alter,
+    Describe,
+]);
 /// What the field holds when the client did not ask.
 pub(crate) const NOT_ASKED: i32 = i32::MIN;
 
 impl RequestContext {
     /// Whether the connection's principal may do `operation` to `resource`: without an authorizer, yes.
-    pub(crate) fn authorize(&self, _operation: Operation, _resource: Resource<'_>) -> Result<(), ErrorCode> {
+    pub(crate) fn authorize(
+        &self,
+        _operation: Operation,
+        _resource: Resource<'_>,
+    ) -> Result<(), ErrorCode> {
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_ring::Ring;
 use millstream_protocol::uuid::Uuid;
+use millstream_ring::Ring;
 use millstream_state::controller::{Image, ResourceType};
 use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::Store;
@@ -69,9 +69,13 @@ impl Shard {
     pub(crate) fn layers(&self) -> Layers {
         let image = self.image.borrow();
         let set = |name: &str| -> Overrides {
-            image.config(ResourceType::Broker, name).map(|own| (**own).clone()).unwrap_or_default()
+            image
+                .config(ResourceType::Broker, name)
+                .map(|own| (**own).clone())
+                .unwrap_or_default()
         };
-        self.config.layers(set(&self.config.node_id.to_string()), set(""))
+        self.config
+            .layers(set(&self.config.node_id.to_string()), set(""))
     }
 
     /// Unix milliseconds that never go back. When the clock of the machine is set back, this one goes on at its pace:

@@ -40,7 +40,12 @@ pub(crate) enum Home {
 }
 
 impl Topic {
-    pub(crate) fn new(name: Arc<str>, id: Uuid, internal: bool, config: Rc<PartitionConfig>) -> Rc<Self> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        id: Uuid,
+        internal: bool,
+        config: Rc<PartitionConfig>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             name,
             id,
@@ -57,7 +62,10 @@ impl Topic {
 
     pub(crate) fn home(&self, index: i32) -> Home {
         let places = self.places.borrow();
-        match usize::try_from(index).ok().and_then(|index| places.get(index)) {
+        match usize::try_from(index)
+            .ok()
+            .and_then(|index| places.get(index))
+        {
             Some(Place::Here(partition)) => Home::Here(partition.clone()),
             Some(Place::Core(core)) => Home::Core(*core),
             Some(Place::Nowhere) | None => Home::Nowhere,

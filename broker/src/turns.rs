@@ -29,13 +29,19 @@ impl Turns {
         let number = self.0.next.get();
         self.0.next.set(number + 1);
         self.0.queue.borrow_mut().push_back((number, None));
-        Waiting { turns: self.0.clone(), number, done: false }
+        Waiting {
+            turns: self.0.clone(),
+            number,
+            done: false,
+        }
     }
 }
 
 impl Queue {
     fn leave(&self, number: u64) {
-        self.queue.borrow_mut().retain(|(other, _)| *other != number);
+        self.queue
+            .borrow_mut()
+            .retain(|(other, _)| *other != number);
         self.wake_first();
     }
 
@@ -43,7 +49,11 @@ impl Queue {
         if self.held.get() {
             return;
         }
-        let waker = self.queue.borrow_mut().front_mut().and_then(|(_, waker)| waker.take());
+        let waker = self
+            .queue
+            .borrow_mut()
+            .front_mut()
+            .and_then(|(_, waker)| waker.take());
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -68,7 +78,11 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
         let turns = self.turns.clone();
         let mut queue = turns.queue.borrow_mut();
-        if !turns.held.get() && queue.front().is_some_and(|(first, _)| *first == self.number) {
+        if !turns.held.get()
+            && queue
+                .front()
+                .is_some_and(|(first, _)| *first == self.number)
+        {
             queue.pop_front();
             turns.held.set(true);
             self.done = true;
@@ -116,10 +130,18 @@ mod tests {
         let mut first = pin!(turns.take());
         let second = turns.take();
         let mut third = pin!(turns.take());
-        assert!(third.as_mut().poll(&mut cx).is_pending(), "not before the first");
-        let Poll::Ready(turn) = first.as_mut().poll(&mut cx) else { panic!("nobody is before the first") };
+        assert!(
+            third.as_mut().poll(&mut cx).is_pending(),
+            "not before the first"
+        );
+        let Poll::Ready(turn) = first.as_mut().poll(&mut cx) else {
+            panic!("nobody is before the first")
+        };
         drop(second);
-        assert!(third.as_mut().poll(&mut cx).is_pending(), "the first still has it");
+        assert!(
+            third.as_mut().poll(&mut cx).is_pending(),
+            "the first still has it"
+        );
         drop(turn);
         assert!(!turns.is_free(), "one waits");
         let last = third.as_mut().poll(&mut cx);

@@ -73,7 +73,11 @@ fn order_holds_between_cores() {
         let seen: usize = (0..PARTITIONS)
             .map(|partition| check_partition(&mut wire, partition, &acknowledged))
             .sum();
-        assert_eq!(seen, acknowledged.len(), "seed {seed}: nothing lost or doubled");
+        assert_eq!(
+            seen,
+            acknowledged.len(),
+            "seed {seed}: nothing lost or doubled"
+        );
     }
 }
 
@@ -434,7 +438,9 @@ fn logs_follow_the_cores_there_are() {
 /// A core this process may run on, as the kernel lists them: `0-3,8`.
 fn first_core() -> String {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let list = line.expect("the kernel says what is allowed").trim();
     list.split(['-', ',']).next().unwrap_or_default().to_owned()
 }

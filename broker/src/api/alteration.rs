@@ -38,18 +38,28 @@ pub(crate) struct Step {
 type Outcome = (ErrorCode, Option<String>);
 
 /// Carries out all changes; one outcome for each, in order.
-pub(crate) async fn carry_out(context: &RequestContext, wanted: Vec<Wanted>, validate_only: bool) -> Vec<Outcome> {
+pub(crate) async fn carry_out(
+    context: &RequestContext,
+    wanted: Vec<Wanted>,
+    validate_only: bool,
+) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(wanted.len());
     let mut accepted = Vec::new();
     for wanted in wanted {
         let named = match wanted.code {
-            configs::BROKER_LOGGER => {
-                Err((ErrorCode::InvalidRequest, "Log levels cannot be changed while the broker runs.".to_owned()))
-            }
+            configs::BROKER_LOGGER => Err((
+                ErrorCode::InvalidRequest,
+                "Log levels cannot be changed while the broker runs.".to_owned(),
+            )),
             code => configs::named(context, code, &wanted.name),
         };
         let allowed = named.and_then(|resource| {
-            let denied = context.authorize(security::Operation::AlterConfigs, security::of_config(&resource)).err();
+            let denied = context
+                .authorize(
+                    security::Operation::AlterConfigs,
+                    security::of_config(&resource),
+                )
+                .err();
             denied.map_or(Ok(resource), |code| Err((code, code.message().to_owned())))
         });
         match allowed {
@@ -61,31 +71,59 @@ pub(crate) async fn carry_out(context: &RequestContext, wanted: Vec<Wanted>, val
         }
     }
     let places: Vec<usize> = accepted.iter().map(|(place, _, _)| *place).collect();
-    let changes = accepted.into_iter().map(|(_, resource, how)| (resource, how)).collect();
-    let results =
-        context.shard.on(CONTROLLER, move |there| async move { alter(&there, changes, validate_only).await }).await;
+    let changes = accepted
+        .into_iter()
+        .map(|(_, resource, how)| (resource, how))
+        .collect();
+    let results = context
+        .shard
+        .on(CONTROLLER, move |there| async move {
+            alter(&there, changes, validate_only).await
+        })
+        .await;
     for (place, outcome) in places.into_iter().zip(results) {
         outcomes[place] = Some(outcome);
     }
     let missing = || (ErrorCode::UnknownServerError, None);
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(missing))
+        .collect()
 }
 
 /// On the controller's core: checks each change against what is set now, and has the good ones stored.
-async fn alter(shard: &Rc<Shard>, wanted: Vec<(Resource, How)>, validate_only: bool) -> Vec<Outcome> {
+async fn alter(
+    shard: &Rc<Shard>,
+    wanted: Vec<(Resource, How)>,
+    validate_only: bool,
+) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(wanted.len());
     let mut changes = Vec::new();
     for (resource, how) in wanted {
         match check(shard, &resource, how) {
             Ok(after) => {
-                let entries = after.into_iter().map(|(key, value)| (key, Some(value))).collect();
-                changes.push(ConfigChange { resource, replace: true, entries });
+                let entries = after
+                    .into_iter()
+                    .map(|(key, value)| (key, Some(value)))
+                    .collect();
+                changes.push(ConfigChange {
+                    resource,
+                    replace: true,
+                    entries,
+                });
                 outcomes.push((ErrorCode::None, None));
             }
             Err(refusal) => outcomes.push(outcome(refusal)),
         }
     }
-    let answer = controller::command(shard, Command::AlterConfigs { changes, validate_only }).await;
+    let answer = controller::command(
+        shard,
+        Command::AlterConfigs {
+            changes,
+            validate_only,
+        },
+    )
+    .await;
     let mut results = match answer {
         Ok(Answer::AlteredConfigs(rows)) => Ok(rows.into_iter()),
         Ok(_) => unreachable!("a command has its own reply"),
@@ -109,8 +147,10 @@ fn check(shard: &Shard, resource: &Resource, how: How) -> Result<Overrides, Refu
     let of = configs::knob_resource(resource);
     let after = match &how {
         How::Replace(values) => {
-            let values: Vec<(&str, Option<&str>)> =
-                values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let values: Vec<(&str, Option<&str>)> = values
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .collect();
             alter::replace(of, &layers, &values)
         }
         How::Steps(steps) => {
@@ -122,15 +162,26 @@ fn check(shard: &Shard, resource: &Resource, how: How) -> Result<Overrides, Refu
                         message: Some(format!("Unknown operation type {}.", step.operation)),
                     });
                 };
-                known.push(alter::Step { name: &step.name, operation, value: step.value.as_deref() });
+                known.push(alter::Step {
+                    name: &step.name,
+                    operation,
+                    value: step.value.as_deref(),
+                });
             }
-            alter::incremental(of, &layers, &configs::present(&shard.image(), resource), &known)
+            alter::incremental(
+                of,
+                &layers,
+                &configs::present(&shard.image(), resource),
+                &known,
+            )
         }
     };
     after.map_err(errors::of_config)
 }
 
 fn outcome(refusal: Refusal) -> Outcome {
-    let message = refusal.message.unwrap_or_else(|| refusal.error.message().to_owned());
+    let message = refusal
+        .message
+        .unwrap_or_else(|| refusal.error.message().to_owned());
     (refusal.error, Some(message))
 }

@@ -15,12 +15,18 @@ use crate::net::replies::Reply;
 
 pub(crate) async fn handle(context: &RequestContext, request: ApiVersionsRequest<'_>) -> Reply {
     if context.version >= 3
-        && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
+        && !(is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version))
     {
-        return context.reply(&ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() });
+        return context.reply(&ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.code(),
+            ..Default::default()
+        });
     }
     let image = context.shard.image();
-    let supported = features::SUPPORTED.iter().filter(|feature| context.version >= 4 || feature.min_version > 0);
+    let supported = features::SUPPORTED
+        .iter()
+        .filter(|feature| context.version >= 4 || feature.min_version > 0);
     context.reply(&ApiVersionsResponse {
         api_keys: keys(),
         supported_features: supported
@@ -33,7 +39,11 @@ pub(crate) async fn handle(context: &RequestContext, request: ApiVersionsRequest
         finalized_features_epoch: image.position().index,
         finalized_features: image
             .features()
-            .map(|(name, level)| FinalizedFeatureKey { name: name.into(), max_version_level: level, min_version_level: level })
+            .map(|(name, level)| FinalizedFeatureKey {
+                name: name.into(),
+                max_version_level: level,
+                min_version_level: level,
+            })
             .collect(),
         ..Default::default()
     })
@@ -41,7 +51,10 @@ pub(crate) async fn handle(context: &RequestContext, request: ApiVersionsRequest
 
 /// The answer to a version we do not know: in v0, which every client reads.
 pub(crate) fn unsupported(context: &RequestContext) -> Reply {
-    let context = RequestContext { version: 0, ..context.clone() };
+    let context = RequestContext {
+        version: 0,
+        ..context.clone()
+    };
     context.reply(&ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys: keys(),
@@ -51,7 +64,12 @@ pub(crate) fn unsupported(context: &RequestContext) -> Reply {
 
 fn keys() -> Vec<ApiVersion> {
     let rows = table::served().iter();
-    rows.map(|row| ApiVersion { api_key: row.key as i16, min_version: row.min, max_version: row.max }).collect()
+    rows.map(|row| ApiVersion {
+        api_key: row.key as i16,
+        min_version: row.min,
+        max_version: row.max,
+    })
+    .collect()
 }
 
 /// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?` (ApiVersionsRequest.SOFTWARE_NAME_VERSION_PATTERN)
@@ -60,7 +78,9 @@ fn is_software_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 #[cfg(test)]

@@ -22,17 +22,28 @@ pub(crate) fn knob_resource(resource: &Resource) -> alter::Resource<'_> {
 
 /// What is set on a resource now.
 pub(crate) fn present(image: &Image, resource: &Resource) -> ConfigMap {
-    image.config(resource.resource_type, &resource.name).map(|own| (**own).clone()).unwrap_or_default()
+    image
+        .config(resource.resource_type, &resource.name)
+        .map(|own| (**own).clone())
+        .unwrap_or_default()
 }
 
 /// The resource a request names, or why there is none.
-pub(crate) fn named(context: &RequestContext, code: i8, name: &str) -> Result<Resource, (ErrorCode, String)> {
+pub(crate) fn named(
+    context: &RequestContext,
+    code: i8,
+    name: &str,
+) -> Result<Resource, (ErrorCode, String)> {
     let Some(resource_type) = ResourceType::from_code(code) else {
-        return Err((ErrorCode::InvalidRequest, format!("Unexpected resource type {code}.")));
+        return Err((
+            ErrorCode::InvalidRequest,
+            format!("Unexpected resource type {code}."),
+        ));
     };
     let this = context.shard.config.node_id;
     if resource_type == ResourceType::Broker && !name.is_empty() && name.parse() != Ok(this) {
-        let text = format!("Unexpected broker id, expected {this} or empty string, but received {name}");
+        let text =
+            format!("Unexpected broker id, expected {this} or empty string, but received {name}");
         return Err((ErrorCode::InvalidRequest, text));
     }
     Ok(Resource::new(resource_type, name))

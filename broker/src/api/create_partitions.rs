@@ -4,14 +4,19 @@ use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
-use millstream_state::controller::{AddedPartitions, Command, MorePartitions, Refusal, Reply as Answer};
+use millstream_state::controller::{
+    AddedPartitions, Command, MorePartitions, Refusal, Reply as Answer,
+};
 
 use crate::api::RequestContext;
 use crate::controller;
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
-pub(crate) async fn handle(context: &RequestContext, request: CreatePartitionsRequest<'_>) -> Reply {
+pub(crate) async fn handle(
+    context: &RequestContext,
+    request: CreatePartitionsRequest<'_>,
+) -> Reply {
     let topics: Vec<MorePartitions> = request
         .topics
         .iter()
@@ -28,13 +33,23 @@ pub(crate) async fn handle(context: &RequestContext, request: CreatePartitionsRe
         Ok(added) => added,
         Err(refusal) => topics
             .into_iter()
-            .map(|topic| AddedPartitions { name: topic.name, result: Err(refusal.clone()) })
+            .map(|topic| AddedPartitions {
+                name: topic.name,
+                result: Err(refusal.clone()),
+            })
             .collect(),
     };
     let results = added.into_iter().map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (refusal.error, Some(refusal.message.unwrap_or_else(|| refusal.error.message().to_owned()))),
+            Err(refusal) => (
+                refusal.error,
+                Some(
+                    refusal
+                        .message
+                        .unwrap_or_else(|| refusal.error.message().to_owned()),
+                ),
+            ),
         };
         CreatePartitionsTopicResult {
             name: topic.name.into(),
@@ -42,7 +57,10 @@ pub(crate) async fn handle(context: &RequestContext, request: CreatePartitionsRe
             error_message: message.map(Into::into),
         }
     });
-    context.reply(&CreatePartitionsResponse { results: results.collect(), ..Default::default() })
+    context.reply(&CreatePartitionsResponse {
+        results: results.collect(),
+        ..Default::default()
+    })
 }
 
 async fn create(
@@ -53,7 +71,15 @@ async fn create(
     for topic in &topics {
         context.authorize(Operation::Alter, Resource::Topic(&topic.name))?;
     }
-    match controller::command(&context.shard, Command::CreatePartitions { topics, validate_only }).await? {
+    match controller::command(
+        &context.shard,
+        Command::CreatePartitions {
+            topics,
+            validate_only,
+        },
+    )
+    .await?
+    {
         Answer::AddedPartitions(added) => Ok(added),
         _ => unreachable!("a command has its own reply"),
     }

@@ -1,7 +1,9 @@
 //! DeleteAcls (31): there is no authorizer, and so nothing to delete.
 
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::delete_acls::{DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse};
+use millstream_protocol::messages::delete_acls::{
+    DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse,
+};
 
 use crate::api::RequestContext;
 use crate::net::replies::Reply;
@@ -13,5 +15,8 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteAclsRequest<
         error_message: Some(NO_AUTHORIZER.into()),
         ..Default::default()
     });
-    context.reply(&DeleteAclsResponse { filter_results: results.collect(), ..Default::default() })
+    context.reply(&DeleteAclsResponse {
+        filter_results: results.collect(),
+        ..Default::default()
+    })
 }

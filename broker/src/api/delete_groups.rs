@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
+use millstream_protocol::messages::delete_groups::{
+    DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
+};
 use millstream_state::group::{Input, Reply as Answer};
 
 use crate::api::RequestContext;
@@ -23,14 +25,23 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteGroupsReques
         group_id: group_id.as_str().into(),
         error_code: code.code(),
     });
-    context.reply(&DeleteGroupsResponse { results: results.collect(), ..Default::default() })
+    context.reply(&DeleteGroupsResponse {
+        results: results.collect(),
+        ..Default::default()
+    })
 }
 
 async fn delete(context: &RequestContext, group_id: &str) -> Result<ErrorCode, ErrorCode> {
     context.authorize(Operation::Delete, Resource::Group(group_id))?;
     let group = group_id.to_owned();
-    match coordinator::ask(&context.shard, group_id, move |token| Input::DeleteGroups(token, vec![group])).await? {
-        Answer::DeleteGroups(results) => Ok(results.first().map_or(ErrorCode::None, |(_, code)| *code)),
+    match coordinator::ask(&context.shard, group_id, move |token| {
+        Input::DeleteGroups(token, vec![group])
+    })
+    .await?
+    {
+        Answer::DeleteGroups(results) => {
+            Ok(results.first().map_or(ErrorCode::None, |(_, code)| *code))
+        }
         _ => unreachable!("the coordinator answers what was asked"),
     }
 }

@@ -2,7 +2,8 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::delete_records::{
-    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
 };
 
 use crate::api::{RequestContext, errors};
@@ -18,22 +19,42 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteRecordsReque
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let outcome = delete(context, &topic.name, partition.partition_index, partition.offset).await;
+            let outcome = delete(
+                context,
+                &topic.name,
+                partition.partition_index,
+                partition.offset,
+            )
+            .await;
             partitions.push(DeleteRecordsPartitionResult {
                 partition_index: partition.partition_index,
                 low_watermark: *outcome.as_ref().unwrap_or(&NO_LOW_WATERMARK),
                 error_code: outcome.err().unwrap_or(ErrorCode::None).code(),
             });
         }
-        topics.push(DeleteRecordsTopicResult { name: topic.name.as_ref().into(), partitions });
+        topics.push(DeleteRecordsTopicResult {
+            name: topic.name.as_ref().into(),
+            partitions,
+        });
     }
-    context.reply(&DeleteRecordsResponse { topics, ..Default::default() })
+    context.reply(&DeleteRecordsResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
-async fn delete(context: &RequestContext, name: &str, index: i32, offset: i64) -> Result<i64, ErrorCode> {
+async fn delete(
+    context: &RequestContext,
+    name: &str,
+    index: i32,
+    offset: i64,
+) -> Result<i64, ErrorCode> {
     context.authorize(Operation::Delete, Resource::Topic(name))?;
     let shard = &context.shard;
-    let topic = shard.topics.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = shard
+        .topics
+        .by_name(name)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if topic.internal {
         return Err(ErrorCode::InvalidTopicException);
     }
@@ -45,17 +66,27 @@ async fn delete(context: &RequestContext, name: &str, index: i32, offset: i64) -
     let id = topic.id;
     shard
         .on(core, move |there| async move {
-            let Some(Home::Here(partition)) = there.topics.by_id(&id).map(|topic| topic.home(index)) else {
+            let Some(Home::Here(partition)) =
+                there.topics.by_id(&id).map(|topic| topic.home(index))
+            else {
                 return Err(ErrorCode::NotLeaderOrFollower);
             };
             if !partition.config.borrow().delete {
                 return Err(ErrorCode::PolicyViolation);
             }
-            let to = if offset == -1 { partition.high_watermark() } else { offset };
+            let to = if offset == -1 {
+                partition.high_watermark()
+            } else {
+                offset
+            };
             if !(0..=partition.high_watermark()).contains(&to) {
                 return Err(ErrorCode::OffsetOutOfRange);
             }
-            partition.log.delete_records(to).await.map_err(|error| errors::of_store(&error))
+            partition
+                .log
+                .delete_records(to)
+                .await
+                .map_err(|error| errors::of_store(&error))
         })
         .await
 }

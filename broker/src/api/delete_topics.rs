@@ -1,8 +1,10 @@
 //! DeleteTopics (20): v4 flexible · v5 messages (KIP-599) · v6 by name or by id (KIP-516).
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
+use millstream_protocol::messages::delete_topics::{
+    DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{Command, DeletedTopic, Refusal, Reply as Answer, TopicRef};
 
 use crate::api::RequestContext;
@@ -20,16 +22,30 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsReques
                 None => TopicRef::Id(topic.topic_id),
             })
             .collect(),
-        _ => request.topic_names.iter().map(|name| TopicRef::Name(name.to_string())).collect(),
+        _ => request
+            .topic_names
+            .iter()
+            .map(|name| TopicRef::Name(name.to_string()))
+            .collect(),
     };
     let deleted = match delete(context, topics.clone()).await {
         Ok(deleted) => deleted,
-        Err(refusal) => topics.into_iter().map(|topic| refused(topic, refusal.clone())).collect(),
+        Err(refusal) => topics
+            .into_iter()
+            .map(|topic| refused(topic, refusal.clone()))
+            .collect(),
     };
     let responses = deleted.into_iter().map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (refusal.error, Some(refusal.message.unwrap_or_else(|| refusal.error.message().to_owned()))),
+            Err(refusal) => (
+                refusal.error,
+                Some(
+                    refusal
+                        .message
+                        .unwrap_or_else(|| refusal.error.message().to_owned()),
+                ),
+            ),
         };
         DeletableTopicResult {
             name: topic.name.map(Into::into),
@@ -38,10 +54,16 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsReques
             error_message: message.map(Into::into),
         }
     });
-    context.reply(&DeleteTopicsResponse { responses: responses.collect(), ..Default::default() })
+    context.reply(&DeleteTopicsResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
 }
 
-async fn delete(context: &RequestContext, topics: Vec<TopicRef>) -> Result<Vec<DeletedTopic>, Refusal> {
+async fn delete(
+    context: &RequestContext,
+    topics: Vec<TopicRef>,
+) -> Result<Vec<DeletedTopic>, Refusal> {
     if !context.shard.config.broker.delete_topic_enable {
         return Err(match context.version {
             3.. => ErrorCode::TopicDeletionDisabled,
@@ -65,5 +87,9 @@ fn refused(topic: TopicRef, refusal: Refusal) -> DeletedTopic {
         TopicRef::Name(name) => (Some(name), Uuid::ZERO),
         TopicRef::Id(id) => (None, id),
     };
-    DeletedTopic { name, topic_id, result: Err(refusal) }
+    DeletedTopic {
+        name,
+        topic_id,
+        result: Err(refusal),
+    }
 }

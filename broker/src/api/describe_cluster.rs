@@ -26,7 +26,10 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeClusterReq
                 ErrorCode::MismatchedEndpointType,
                 "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
             ),
-            _ => (ErrorCode::UnsupportedEndpointType, "Unsupported endpoint type"),
+            _ => (
+                ErrorCode::UnsupportedEndpointType,
+                "Unsupported endpoint type",
+            ),
         };
         response.error_code = code.code();
         response.error_message = Some(message.into());

@@ -2,8 +2,8 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
-    DescribeConfigsResult, DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+    DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use millstream_state::controller::ResourceType;
 
@@ -21,7 +21,13 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeConfigsReq
         };
         match rows(context, resource) {
             Ok(rows) => {
-                let row = |described| row(described, request.include_synonyms, request.include_documentation);
+                let row = |described| {
+                    row(
+                        described,
+                        request.include_synonyms,
+                        request.include_documentation,
+                    )
+                };
                 result.configs = rows.into_iter().map(row).collect();
             }
             Err((code, message)) => {
@@ -31,7 +37,10 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeConfigsReq
         }
         result
     });
-    context.reply(&DescribeConfigsResponse { results: results.collect(), ..Default::default() })
+    context.reply(&DescribeConfigsResponse {
+        results: results.collect(),
+        ..Default::default()
+    })
 }
 
 fn rows(
@@ -42,12 +51,17 @@ fn rows(
         return Ok(Vec::new());
     }
     let resource = configs::named(context, asked.resource_type, &asked.resource_name)?;
-    let keys: Option<Vec<&str>> = asked.configuration_keys.as_ref().map(|keys| keys.iter().map(AsRef::as_ref).collect());
+    let keys: Option<Vec<&str>> = asked
+        .configuration_keys
+        .as_ref()
+        .map(|keys| keys.iter().map(AsRef::as_ref).collect());
     let keys = keys.as_deref();
     let image = context.shard.image();
     let layers = context.shard.layers();
     let own = configs::present(&image, &resource);
-    let denied = context.authorize(Operation::DescribeConfigs, security::of_config(&resource)).err();
+    let denied = context
+        .authorize(Operation::DescribeConfigs, security::of_config(&resource))
+        .err();
     if let Some(code) = denied {
         return Err((code, code.message().to_owned()));
     }
@@ -62,20 +76,32 @@ fn rows(
             }
             describe::topic(&layers, &own, keys)
         }
-        ResourceType::Broker if resource.name.is_empty() => describe::cluster_default(&layers, keys),
+        ResourceType::Broker if resource.name.is_empty() => {
+            describe::cluster_default(&layers, keys)
+        }
         ResourceType::Broker => describe::broker(&layers, keys),
         ResourceType::Group if resource.name.is_empty() => {
-            return Err((ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()));
+            return Err((
+                ErrorCode::InvalidRequest,
+                "Group name must not be empty".to_owned(),
+            ));
         }
         ResourceType::Group => describe::group(&layers, &own, keys),
         ResourceType::ClientMetrics if resource.name.is_empty() => {
-            return Err((ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty".to_owned()));
+            return Err((
+                ErrorCode::InvalidRequest,
+                "Client metrics subscription name must not be empty".to_owned(),
+            ));
         }
         ResourceType::ClientMetrics => describe::client_metrics(&layers, &own, keys),
     })
 }
 
-fn row(described: Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult<'static> {
+fn row(
+    described: Described,
+    synonyms: bool,
+    documentation: bool,
+) -> DescribeConfigsResourceResult<'static> {
     let all = described.synonyms.into_iter().filter(|_| synonyms);
     DescribeConfigsResourceResult {
         name: described.name.into(),
@@ -91,6 +117,9 @@ fn row(described: Described, synonyms: bool, documentation: bool) -> DescribeCon
             })
             .collect(),
         config_type: described.config_type,
-        documentation: described.documentation.filter(|_| documentation).map(Into::into),
+        documentation: described
+            .documentation
+            .filter(|_| documentation)
+            .map(Into::into),
     }
 }

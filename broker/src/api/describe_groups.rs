@@ -28,25 +28,34 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeGroupsRequ
         };
         groups.push(group);
     }
-    context.reply(&DescribeGroupsResponse { groups, ..Default::default() })
+    context.reply(&DescribeGroupsResponse {
+        groups,
+        ..Default::default()
+    })
 }
 
 async fn describe(context: &RequestContext, group_id: &str) -> Result<Described, ErrorCode> {
     context.authorize(Operation::Describe, Resource::Group(group_id))?;
     let group = group_id.to_owned();
     let version = context.version;
-    coordinator::read(&context.shard, group_id, move |machine| machine.describe(&group, version)).await
+    coordinator::read(&context.shard, group_id, move |machine| {
+        machine.describe(&group, version)
+    })
+    .await
 }
 
 fn response<'a>(group: Described, operations: bool) -> DescribedGroup<'a> {
-    let members = group.members.into_iter().map(|member| DescribedGroupMember {
-        member_id: member.member_id.into(),
-        group_instance_id: member.group_instance_id.map(Into::into),
-        client_id: member.client_id.into(),
-        client_host: member.client_host.into(),
-        member_metadata: member.metadata.into(),
-        member_assignment: member.assignment.into(),
-    });
+    let members = group
+        .members
+        .into_iter()
+        .map(|member| DescribedGroupMember {
+            member_id: member.member_id.into(),
+            group_instance_id: member.group_instance_id.map(Into::into),
+            client_id: member.client_id.into(),
+            client_host: member.client_host.into(),
+            member_metadata: member.metadata.into(),
+            member_assignment: member.assignment.into(),
+        });
     DescribedGroup {
         error_code: group.error.code(),
         error_message: group.error_message.map(Into::into),
@@ -55,6 +64,10 @@ fn response<'a>(group: Described, operations: bool) -> DescribedGroup<'a> {
         protocol_type: group.protocol_type.into(),
         protocol_data: group.protocol_data.into(),
         members: members.collect(),
-        authorized_operations: if operations { GROUP_OPERATIONS } else { NOT_ASKED },
+        authorized_operations: if operations {
+            GROUP_OPERATIONS
+        } else {
+            NOT_ASKED
+        },
     }
 }

@@ -2,8 +2,8 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::describe_quorum::{
-    DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, ReplicaState, ResponsePartitionData,
-    ResponseTopicData,
+    DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, ReplicaState,
+    ResponsePartitionData, ResponseTopicData,
 };
 
 use crate::api::RequestContext;
@@ -15,7 +15,10 @@ const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(crate) async fn handle(context: &RequestContext, request: DescribeQuorumRequest<'_>) -> Reply {
     if let Err(code) = context.authorize(Operation::Describe, Resource::Cluster) {
-        return context.reply(&DescribeQuorumResponse { error_code: code.code(), ..Default::default() });
+        return context.reply(&DescribeQuorumResponse {
+            error_code: code.code(),
+            ..Default::default()
+        });
     }
     let asked_right = match request.topics.as_slice() {
         [topic] => {
@@ -38,7 +41,10 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeQuorumRequ
                 })
                 .collect(),
         });
-        return context.reply(&DescribeQuorumResponse { topics: topics.collect(), ..Default::default() });
+        return context.reply(&DescribeQuorumResponse {
+            topics: topics.collect(),
+            ..Default::default()
+        });
     }
     context.reply(&the_quorum(context))
 }
@@ -50,7 +56,11 @@ fn the_quorum(context: &RequestContext) -> DescribeQuorumResponse<'_> {
     let now = shard.ring.wall_ms();
     let voter = ReplicaState {
         replica_id: node_id,
-        replica_directory_id: if context.version >= 2 { shard.directories[0] } else { millstream_protocol::uuid::Uuid::ZERO },
+        replica_directory_id: if context.version >= 2 {
+            shard.directories[0]
+        } else {
+            millstream_protocol::uuid::Uuid::ZERO
+        },
         log_end_offset: quorum.log_end_offset,
         last_fetch_timestamp: now,
         last_caught_up_timestamp: now,
@@ -64,12 +74,22 @@ fn the_quorum(context: &RequestContext) -> DescribeQuorumResponse<'_> {
         ..Default::default()
     };
     let (host, port) = context.advertised();
-    let listener = Listener { name: "CONTROLLER".into(), host: host.into(), port: port as u16 };
+    let listener = Listener {
+        name: "CONTROLLER".into(),
+        host: host.into(),
+        port: port as u16,
+    };
     DescribeQuorumResponse {
         error_message: Some("".into()),
-        topics: vec![ResponseTopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition] }],
+        topics: vec![ResponseTopicData {
+            topic_name: METADATA_TOPIC.into(),
+            partitions: vec![partition],
+        }],
         nodes: match context.version {
-            2.. => vec![Node { node_id, listeners: vec![listener] }],
+            2.. => vec![Node {
+                node_id,
+                listeners: vec![listener],
+            }],
             _ => Vec::new(),
         },
         ..Default::default()

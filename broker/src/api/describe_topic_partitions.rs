@@ -2,8 +2,8 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::describe_topic_partitions::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
-    DescribeTopicPartitionsResponseTopic, ResponseCursor,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic, ResponseCursor,
 };
 use millstream_state::controller::Image;
 
@@ -12,15 +12,25 @@ use crate::controller::{self, apply::is_internal};
 use crate::net::replies::Reply;
 use crate::security::{NOT_ASKED, TOPIC_OPERATIONS};
 
-pub(crate) async fn handle(context: &RequestContext, request: DescribeTopicPartitionsRequest<'_>) -> Reply {
+pub(crate) async fn handle(
+    context: &RequestContext,
+    request: DescribeTopicPartitionsRequest<'_>,
+) -> Reply {
     let image = context.shard.image();
-    let named: Vec<&str> = request.topics.iter().map(|topic| topic.name.as_ref()).collect();
+    let named: Vec<&str> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.as_ref())
+        .collect();
     let (from, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_ref(), cursor.partition_index),
         None => ("", 0),
     };
     let mut names: Vec<&str> = match named.is_empty() {
-        true => image.topics_from(from).map(|topic| topic.name.as_ref()).collect(),
+        true => image
+            .topics_from(from)
+            .map(|topic| topic.name.as_ref())
+            .collect(),
         false => named.into_iter().filter(|name| *name >= from).collect(),
     };
     names.sort_unstable();
@@ -28,20 +38,28 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeTopicParti
     if from_partition < 0 {
         return context.reply(&DescribeTopicPartitionsResponse::default());
     }
-    let asked = usize::try_from(request.response_partition_limit).unwrap_or(1).max(1);
+    let asked = usize::try_from(request.response_partition_limit)
+        .unwrap_or(1)
+        .max(1);
     let mut left = asked.min(context.shard.config.broker.max_request_partition_size_limit);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let start = if name == from { from_partition } else { 0 };
         if left == 0 {
-            response.next_cursor = Some(ResponseCursor { topic_name: name.into(), partition_index: start });
+            response.next_cursor = Some(ResponseCursor {
+                topic_name: name.into(),
+                partition_index: start,
+            });
             break;
         }
         let (topic, next) = describe(&image, name, start, left);
         left -= topic.partitions.len().min(left);
         response.topics.push(topic);
         if let Some(next) = next {
-            response.next_cursor = Some(ResponseCursor { topic_name: name.into(), partition_index: next });
+            response.next_cursor = Some(ResponseCursor {
+                topic_name: name.into(),
+                partition_index: next,
+            });
             break;
         }
     }
@@ -70,18 +88,21 @@ fn describe<'a>(
     };
     row.topic_id = topic.topic_id;
     row.topic_authorized_operations = TOPIC_OPERATIONS;
-    let mut partitions = (0..).zip(&topic.partitions).skip_while(|(index, _)| *index < start);
+    let mut partitions = (0..)
+        .zip(&topic.partitions)
+        .skip_while(|(index, _)| *index < start);
     for (index, partition) in partitions.by_ref().take(limit) {
-        row.partitions.push(DescribeTopicPartitionsResponsePartition {
-            partition_index: index,
-            leader_id: partition.leader,
-            leader_epoch: partition.leader_epoch,
-            replica_nodes: partition.replicas.to_vec(),
-            isr_nodes: partition.isr.to_vec(),
-            eligible_leader_replicas: Some(Vec::new()),
-            last_known_elr: Some(Vec::new()),
-            ..Default::default()
-        });
+        row.partitions
+            .push(DescribeTopicPartitionsResponsePartition {
+                partition_index: index,
+                leader_id: partition.leader,
+                leader_epoch: partition.leader_epoch,
+                replica_nodes: partition.replicas.to_vec(),
+                isr_nodes: partition.isr.to_vec(),
+                eligible_leader_replicas: Some(Vec::new()),
+                last_known_elr: Some(Vec::new()),
+                ..Default::default()
+            });
     }
     (row, partitions.next().map(|(index, _)| index))
 }

@@ -2,14 +2,18 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::describe_user_scram_credentials::{
-    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+    DescribeUserScramCredentialsResult,
 };
 
 use crate::api::RequestContext;
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
-pub(crate) async fn handle(context: &RequestContext, request: DescribeUserScramCredentialsRequest<'_>) -> Reply {
+pub(crate) async fn handle(
+    context: &RequestContext,
+    request: DescribeUserScramCredentialsRequest<'_>,
+) -> Reply {
     if let Err(code) = context.authorize(Operation::Describe, Resource::Cluster) {
         return context.reply(&DescribeUserScramCredentialsResponse {
             error_code: code.code(),
@@ -37,5 +41,8 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeUserScramC
             ..Default::default()
         }
     });
-    context.reply(&DescribeUserScramCredentialsResponse { results: results.collect(), ..Default::default() })
+    context.reply(&DescribeUserScramCredentialsResponse {
+        results: results.collect(),
+        ..Default::default()
+    })
 }

@@ -11,7 +11,10 @@ use crate::security::{Operation, Resource};
 
 pub(crate) async fn handle(context: &RequestContext, request: ElectLeadersRequest<'_>) -> Reply {
     if let Err(code) = context.authorize(Operation::Alter, Resource::Cluster) {
-        return context.reply(&ElectLeadersResponse { error_code: code.code(), ..Default::default() });
+        return context.reply(&ElectLeadersResponse {
+            error_code: code.code(),
+            ..Default::default()
+        });
     }
     // For all partitions those that need no election are left out of the reply (ReplicationControlManager.electLeaders).
     let asked = request.topic_partitions.unwrap_or_default();
@@ -20,15 +23,32 @@ pub(crate) async fn handle(context: &RequestContext, request: ElectLeadersReques
         let topic = image.topic(&asked.topic);
         let partitions = asked.partitions.iter().map(|index| {
             let (code, message) = match topic {
-                None => (ErrorCode::UnknownTopicOrPartition, format!("No such topic as {}", asked.topic)),
-                Some(topic) if topic.partition(*index).is_none() => {
-                    (ErrorCode::UnknownTopicOrPartition, format!("No such partition as {}-{index}", asked.topic))
-                }
-                Some(_) => (ErrorCode::ElectionNotNeeded, ErrorCode::ElectionNotNeeded.message().to_owned()),
+                None => (
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("No such topic as {}", asked.topic),
+                ),
+                Some(topic) if topic.partition(*index).is_none() => (
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("No such partition as {}-{index}", asked.topic),
+                ),
+                Some(_) => (
+                    ErrorCode::ElectionNotNeeded,
+                    ErrorCode::ElectionNotNeeded.message().to_owned(),
+                ),
             };
-            PartitionResult { partition_id: *index, error_code: code.code(), error_message: Some(message.into()) }
+            PartitionResult {
+                partition_id: *index,
+                error_code: code.code(),
+                error_message: Some(message.into()),
+            }
         });
-        ReplicaElectionResult { topic: asked.topic.as_ref().into(), partition_result: partitions.collect() }
+        ReplicaElectionResult {
+            topic: asked.topic.as_ref().into(),
+            partition_result: partitions.collect(),
+        }
     });
-    context.reply(&ElectLeadersResponse { replica_election_results: results.collect(), ..Default::default() })
+    context.reply(&ElectLeadersResponse {
+        replica_election_results: results.collect(),
+        ..Default::default()
+    })
 }

@@ -20,9 +20,10 @@ pub(crate) fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
-        ReadError::Offline(_) | ReadError::Io { .. } | ReadError::Segment(_) | ReadError::Snapshot(_) => {
-            ErrorCode::KafkaStorageError
-        }
+        ReadError::Offline(_)
+        | ReadError::Io { .. }
+        | ReadError::Segment(_)
+        | ReadError::Snapshot(_) => ErrorCode::KafkaStorageError,
     }
 }
 
@@ -41,5 +42,8 @@ pub(crate) fn of_config(refusal: alter::Refusal) -> Refusal {
         alter::Refusal::InvalidConfig(_) => ErrorCode::InvalidConfig,
         alter::Refusal::InvalidRequest(_) => ErrorCode::InvalidRequest,
     };
-    Refusal { error, message: Some(refusal.to_string()) }
+    Refusal {
+        error,
+        message: Some(refusal.to_string()),
+    }
 }

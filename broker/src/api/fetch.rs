@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::message::Records;
 use millstream_protocol::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
+    PartitionData,
 };
+use millstream_protocol::uuid::Uuid;
 use millstream_protocol::wire::Encoded;
 use millstream_ring::Bytes;
 use millstream_state::incremental_fetch::{
@@ -36,11 +37,19 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
     let now = shard.ring.wall_ms();
     let mut fetch = open(context, &request, now);
     if let Some(code) = fetch.error() {
-        return context.reply(&FetchResponse { error_code: code.code(), ..Default::default() });
+        return context.reply(&FetchResponse {
+            error_code: code.code(),
+            ..Default::default()
+        });
     }
-    let deadline = shard.ring.now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(shard.config.broker.fetch_max_bytes);
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
+    let deadline =
+        shard.ring.now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let max_bytes = usize::try_from(request.max_bytes)
+        .unwrap_or(0)
+        .min(shard.config.broker.fetch_max_bytes);
+    let min_bytes = usize::try_from(request.min_bytes)
+        .unwrap_or(0)
+        .min(max_bytes);
     let targets = read::targets(shard, &fetch, request.isolation_level == READ_COMMITTED);
     let mut given = read::all(shard, &targets, max_bytes).await;
     while !enough(&given, min_bytes) {
@@ -48,12 +57,30 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
         if now >= deadline || shard.stopping.get() || context.connection.replies.is_broken() {
             break;
         }
-        read::wait(shard, &targets, &given, deadline - now, &context.connection.replies).await;
+        read::wait(
+            shard,
+            &targets,
+            &given,
+            deadline - now,
+            &context.connection.replies,
+        )
+        .await;
         given = read::all(shard, &targets, max_bytes).await;
     }
     let results: Vec<PartitionResult> = given.iter().map(result).collect();
-    let answer = shard.fetch_sessions.borrow_mut().respond(&mut fetch, &results, shard.ring.wall_ms());
-    let reply = shape(context, &fetch, answer.session_id, answer.error, &answer.included, given);
+    let answer =
+        shard
+            .fetch_sessions
+            .borrow_mut()
+            .respond(&mut fetch, &results, shard.ring.wall_ms());
+    let reply = shape(
+        context,
+        &fetch,
+        answer.session_id,
+        answer.error,
+        &answer.included,
+        given,
+    );
     shard.fetch_sessions.borrow_mut().finish(fetch);
     reply
 }
@@ -93,14 +120,20 @@ fn open(context: &RequestContext, request: &FetchRequest<'_>, now: i64) -> Fetch
         let key = key(&topic.topic, topic.topic_id);
         forgotten.extend(topic.partitions.iter().map(|index| (key.clone(), *index)));
     }
-    context.shard.fetch_sessions.borrow_mut().open(metadata, partitions, forgotten, now)
+    context
+        .shard
+        .fetch_sessions
+        .borrow_mut()
+        .open(metadata, partitions, forgotten, now)
 }
 
 fn enough(given: &[Given], min_bytes: usize) -> bool {
     let bytes: usize = given.iter().map(|given| given.bytes).sum();
     given.is_empty()
         || bytes >= min_bytes
-        || given.iter().any(|given| given.error != ErrorCode::None || given.diverging.is_some())
+        || given
+            .iter()
+            .any(|given| given.error != ErrorCode::None || given.diverging.is_some())
 }
 
 fn result(given: &Given) -> PartitionResult {
@@ -130,34 +163,50 @@ fn shape(
     let mut places: BTreeMap<&TopicKey, usize> = BTreeMap::new();
     let mut order: Vec<Vec<usize>> = Vec::new();
     for place in included.iter().map(|place| *place as usize) {
-        let Some(partition) = fetch.partition(place) else { continue };
+        let Some(partition) = fetch.partition(place) else {
+            continue;
+        };
         let at = *places.entry(&partition.topic).or_insert_with(|| {
             responses.push(topic_response(&partition.topic));
             order.push(Vec::new());
             responses.len() - 1
         });
-        responses[at].partitions.push(partition_response(partition.partition, &given[place]));
+        responses[at]
+            .partitions
+            .push(partition_response(partition.partition, &given[place]));
         order[at].push(place);
     }
     for place in order.into_iter().flatten() {
         records.push(std::mem::take(&mut given[place].records));
     }
-    let response = FetchResponse { error_code: error.code(), session_id, responses, ..Default::default() };
+    let response = FetchResponse {
+        error_code: error.code(),
+        session_id,
+        responses,
+        ..Default::default()
+    };
     interleave(context.encode(&response), records)
 }
 
 fn topic_response(key: &TopicKey) -> FetchableTopicResponse<'_> {
     match key {
-        TopicKey::Id(id) => FetchableTopicResponse { topic_id: *id, ..Default::default() },
-        TopicKey::Name(name) => FetchableTopicResponse { topic: name.as_ref().into(), ..Default::default() },
+        TopicKey::Id(id) => FetchableTopicResponse {
+            topic_id: *id,
+            ..Default::default()
+        },
+        TopicKey::Name(name) => FetchableTopicResponse {
+            topic: name.as_ref().into(),
+            ..Default::default()
+        },
     }
 }
 
 fn partition_response<'a>(index: i32, given: &Given) -> PartitionData<'a> {
-    let diverging_epoch = given.diverging.map_or_else(EpochEndOffset::default, |(epoch, end_offset)| EpochEndOffset {
-        epoch,
-        end_offset,
-    });
+    let diverging_epoch = given
+        .diverging
+        .map_or_else(EpochEndOffset::default, |(epoch, end_offset)| {
+            EpochEndOffset { epoch, end_offset }
+        });
     PartitionData {
         partition_index: index,
         error_code: given.error.code(),
@@ -165,7 +214,10 @@ fn partition_response<'a>(index: i32, given: &Given) -> PartitionData<'a> {
         last_stable_offset: given.high_watermark,
         log_start_offset: given.log_start_offset,
         diverging_epoch,
-        aborted_transactions: given.aborted.as_ref().map(|aborted| aborted.iter().map(aborted_transaction).collect()),
+        aborted_transactions: given
+            .aborted
+            .as_ref()
+            .map(|aborted| aborted.iter().map(aborted_transaction).collect()),
         preferred_read_replica: -1,
         records: Records::Gap(given.bytes),
         ..Default::default()
@@ -173,7 +225,10 @@ fn partition_response<'a>(index: i32, given: &Given) -> PartitionData<'a> {
 }
 
 fn aborted_transaction((producer_id, first_offset): &(i64, i64)) -> AbortedTransaction {
-    AbortedTransaction { producer_id: *producer_id, first_offset: *first_offset }
+    AbortedTransaction {
+        producer_id: *producer_id,
+        first_offset: *first_offset,
+    }
 }
 
 /// Puts the views of the records, in the order of the partitions, where the response has its gaps.
@@ -182,7 +237,12 @@ fn interleave(encoded: Encoded, records: Vec<Vec<Bytes>>) -> Reply {
     let mut parts = Vec::with_capacity(encoded.gaps.len() * 2 + 1);
     let mut at = 0;
     // An empty gap is none: it wrote a length of 0 and nothing belongs there.
-    for (gap, views) in encoded.gaps.iter().filter(|gap| gap.len > 0).zip(records.into_iter().filter(|r| !r.is_empty())) {
+    for (gap, views) in encoded
+        .gaps
+        .iter()
+        .filter(|gap| gap.len > 0)
+        .zip(records.into_iter().filter(|r| !r.is_empty()))
+    {
         parts.push(bytes.slice(at..gap.position));
         parts.extend(views);
         at = gap.position;

@@ -3,7 +3,9 @@
 //! v1 key type and message (KIP-98) · v4 many keys (KIP-699) · v6 share groups (KIP-932), not served yet.
 
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
+use millstream_protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
 
 use crate::api::RequestContext;
 use crate::controller;
@@ -24,7 +26,12 @@ pub(crate) async fn handle(context: &RequestContext, request: FindCoordinatorReq
     }
     let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
     for key in &request.coordinator_keys {
-        let mut coordinator = Coordinator { key: key.as_ref().into(), node_id: -1, port: -1, ..Default::default() };
+        let mut coordinator = Coordinator {
+            key: key.as_ref().into(),
+            node_id: -1,
+            port: -1,
+            ..Default::default()
+        };
         match find(context, key, request.key_type).await {
             Ok(()) => {
                 let (host, port) = context.advertised();
@@ -39,7 +46,10 @@ pub(crate) async fn handle(context: &RequestContext, request: FindCoordinatorReq
         }
         coordinators.push(coordinator);
     }
-    context.reply(&FindCoordinatorResponse { coordinators, ..Default::default() })
+    context.reply(&FindCoordinatorResponse {
+        coordinators,
+        ..Default::default()
+    })
 }
 
 fn single(context: &RequestContext, found: Result<(), Refused>) -> FindCoordinatorResponse<'_> {
@@ -67,7 +77,9 @@ fn single(context: &RequestContext, found: Result<(), Refused>) -> FindCoordinat
 async fn find(context: &RequestContext, key: &str, key_type: i8) -> Result<(), Refused> {
     match key_type {
         GROUP => {
-            context.authorize(Operation::Describe, Resource::Group(key)).map_err(|code| Refused(code, code.message()))?;
+            context
+                .authorize(Operation::Describe, Resource::Group(key))
+                .map_err(|code| Refused(code, code.message()))?;
         }
         TRANSACTION => {
             return Err(Refused(
@@ -75,13 +87,23 @@ async fn find(context: &RequestContext, key: &str, key_type: i8) -> Result<(), R
                 "Transactions are not served by this broker yet.",
             ));
         }
-        _ => return Err(Refused(ErrorCode::InvalidRequest, "This coordinator type is not served by this broker.")),
+        _ => {
+            return Err(Refused(
+                ErrorCode::InvalidRequest,
+                "This coordinator type is not served by this broker.",
+            ));
+        }
     }
     if context.shard.topics.by_name(OFFSETS_TOPIC).is_some() {
         return Ok(());
     }
-    controller::create_offsets_topic(&context.shard).await.map_err(|error| {
-        tracing::warn!("cannot create {OFFSETS_TOPIC}: {error}");
-        Refused(ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorNotAvailable.message())
-    })
+    controller::create_offsets_topic(&context.shard)
+        .await
+        .map_err(|error| {
+            tracing::warn!("cannot create {OFFSETS_TOPIC}: {error}");
+            Refused(
+                ErrorCode::CoordinatorNotAvailable,
+                ErrorCode::CoordinatorNotAvailable.message(),
+            )
+        })
 }

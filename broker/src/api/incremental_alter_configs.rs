@@ -7,7 +7,10 @@ use millstream_protocol::messages::incremental_alter_configs::{
 use crate::api::{RequestContext, alteration};
 use crate::net::replies::Reply;
 
-pub(crate) async fn handle(context: &RequestContext, request: IncrementalAlterConfigsRequest<'_>) -> Reply {
+pub(crate) async fn handle(
+    context: &RequestContext,
+    request: IncrementalAlterConfigsRequest<'_>,
+) -> Reply {
     let changes = request.resources.iter().map(|resource| {
         let steps = resource.configs.iter().map(|config| alteration::Step {
             name: config.name.to_string(),
@@ -21,11 +24,18 @@ pub(crate) async fn handle(context: &RequestContext, request: IncrementalAlterCo
         }
     });
     let results = alteration::carry_out(context, changes.collect(), request.validate_only).await;
-    let responses = request.resources.iter().zip(results).map(|(resource, (code, message))| AlterConfigsResourceResponse {
-        error_code: code.code(),
-        error_message: message.map(Into::into),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.as_ref().into(),
-    });
-    context.reply(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+    let responses = request
+        .resources
+        .iter()
+        .zip(results)
+        .map(|(resource, (code, message))| AlterConfigsResourceResponse {
+            error_code: code.code(),
+            error_message: message.map(Into::into),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.as_ref().into(),
+        });
+    context.reply(&IncrementalAlterConfigsResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
 }

@@ -4,7 +4,9 @@
 //! reply · v8 reason (KIP-800) · v9 skip_assignment (KIP-814).
 
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
+use millstream_protocol::messages::join_group::{
+    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
+};
 use millstream_state::group::{Input, JoinGroup, JoinReply, Protocol, Reply as Answer};
 
 use crate::api::RequestContext;
@@ -18,7 +20,11 @@ pub(crate) async fn handle(context: &RequestContext, request: JoinGroupRequest<'
         Ok(answer) => answer,
         Err(code) => JoinReply::error(code, &member_id),
     };
-    let no_name = if context.version >= 7 { None } else { Some("".into()) };
+    let no_name = if context.version >= 7 {
+        None
+    } else {
+        Some("".into())
+    };
     context.reply(&JoinGroupResponse {
         error_code: answer.error.code(),
         generation_id: answer.generation_id,
@@ -40,7 +46,10 @@ pub(crate) async fn handle(context: &RequestContext, request: JoinGroupRequest<'
     })
 }
 
-async fn join(context: &RequestContext, request: &JoinGroupRequest<'_>) -> Result<JoinReply, ErrorCode> {
+async fn join(
+    context: &RequestContext,
+    request: &JoinGroupRequest<'_>,
+) -> Result<JoinReply, ErrorCode> {
     context.authorize(Operation::Read, Resource::Group(&request.group_id))?;
     let join = JoinGroup {
         group_id: request.group_id.to_string(),
@@ -50,7 +59,10 @@ async fn join(context: &RequestContext, request: &JoinGroupRequest<'_>) -> Resul
         protocols: request
             .protocols
             .iter()
-            .map(|protocol| Protocol { name: protocol.name.to_string(), metadata: protocol.metadata.to_vec() })
+            .map(|protocol| Protocol {
+                name: protocol.name.to_string(),
+                metadata: protocol.metadata.to_vec(),
+            })
             .collect(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: request.rebalance_timeout_ms,
@@ -59,7 +71,11 @@ async fn join(context: &RequestContext, request: &JoinGroupRequest<'_>) -> Resul
         api_version: context.version,
         uuid: uuid::Uuid::new_v4().to_string(),
     };
-    match coordinator::ask(&context.shard, &request.group_id, move |token| Input::Join(token, join)).await? {
+    match coordinator::ask(&context.shard, &request.group_id, move |token| {
+        Input::Join(token, join)
+    })
+    .await?
+    {
         Answer::Join(answer) => Ok(answer),
         _ => unreachable!("the coordinator answers what was asked"),
     }

@@ -1,7 +1,9 @@
 //! LeaveGroup (13): members leave at once. v3 a batch with an error each (KIP-345) · v5 reason (KIP-800).
 
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
+use millstream_protocol::messages::leave_group::{
+    LeaveGroupRequest, LeaveGroupResponse, MemberResponse,
+};
 use millstream_state::group::{Input, LeaveGroup, LeaveReply, LeavingMember, Reply as Answer};
 
 use crate::api::RequestContext;
@@ -12,18 +14,34 @@ use crate::security::{Operation, Resource};
 pub(crate) async fn handle(context: &RequestContext, request: LeaveGroupRequest<'_>) -> Reply {
     let answer = match leave(context, &request).await {
         Ok(answer) => answer,
-        Err(error) => LeaveReply { error, members: Vec::new() },
+        Err(error) => LeaveReply {
+            error,
+            members: Vec::new(),
+        },
     };
     if context.version < 3 {
-        let of_member = answer.members.first().map_or(ErrorCode::None, |(_, _, code)| *code);
-        let code = if answer.error == ErrorCode::None { of_member } else { answer.error };
-        return context.reply(&LeaveGroupResponse { error_code: code.code(), ..Default::default() });
+        let of_member = answer
+            .members
+            .first()
+            .map_or(ErrorCode::None, |(_, _, code)| *code);
+        let code = if answer.error == ErrorCode::None {
+            of_member
+        } else {
+            answer.error
+        };
+        return context.reply(&LeaveGroupResponse {
+            error_code: code.code(),
+            ..Default::default()
+        });
     }
-    let members = answer.members.iter().map(|(member_id, instance, code)| MemberResponse {
-        member_id: member_id.as_str().into(),
-        group_instance_id: instance.as_deref().map(Into::into),
-        error_code: code.code(),
-    });
+    let members = answer
+        .members
+        .iter()
+        .map(|(member_id, instance, code)| MemberResponse {
+            member_id: member_id.as_str().into(),
+            group_instance_id: instance.as_deref().map(Into::into),
+            error_code: code.code(),
+        });
     context.reply(&LeaveGroupResponse {
         error_code: answer.error.code(),
         members: members.collect(),
@@ -31,10 +49,16 @@ pub(crate) async fn handle(context: &RequestContext, request: LeaveGroupRequest<
     })
 }
 
-async fn leave(context: &RequestContext, request: &LeaveGroupRequest<'_>) -> Result<LeaveReply, ErrorCode> {
+async fn leave(
+    context: &RequestContext,
+    request: &LeaveGroupRequest<'_>,
+) -> Result<LeaveReply, ErrorCode> {
     context.authorize(Operation::Read, Resource::Group(&request.group_id))?;
     let members = if context.version < 3 {
-        vec![LeavingMember { member_id: request.member_id.to_string(), group_instance_id: None }]
+        vec![LeavingMember {
+            member_id: request.member_id.to_string(),
+            group_instance_id: None,
+        }]
     } else {
         request
             .members
@@ -45,8 +69,15 @@ async fn leave(context: &RequestContext, request: &LeaveGroupRequest<'_>) -> Res
             })
             .collect()
     };
-    let leave = LeaveGroup { group_id: request.group_id.to_string(), members };
-    match coordinator::ask(&context.shard, &request.group_id, move |token| Input::Leave(token, leave)).await? {
+    let leave = LeaveGroup {
+        group_id: request.group_id.to_string(),
+        members,
+    };
+    match coordinator::ask(&context.shard, &request.group_id, move |token| {
+        Input::Leave(token, leave)
+    })
+    .await?
+    {
         Answer::Leave(answer) => Ok(answer),
         _ => unreachable!("the coordinator answers what was asked"),
     }

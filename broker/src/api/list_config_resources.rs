@@ -21,7 +21,9 @@ const GROUP: i8 = 32;
 pub(crate) async fn handle(context: &RequestContext, request: ListConfigResourcesRequest) -> Reply {
     let mut types = match context.version {
         0 => vec![CLIENT_METRICS],
-        _ if request.resource_types.is_empty() => vec![TOPIC, BROKER, configs::BROKER_LOGGER, CLIENT_METRICS, GROUP],
+        _ if request.resource_types.is_empty() => {
+            vec![TOPIC, BROKER, configs::BROKER_LOGGER, CLIENT_METRICS, GROUP]
+        }
         _ => request.resource_types,
     };
     types.sort_unstable();
@@ -35,24 +37,38 @@ pub(crate) async fn handle(context: &RequestContext, request: ListConfigResource
     context.reply(&ListConfigResourcesResponse {
         error_code: code.err().unwrap_or(ErrorCode::None).code(),
         config_resources: resources
-            .map(|(resource_type, name)| ConfigResource { resource_name: name.into(), resource_type })
+            .map(|(resource_type, name)| ConfigResource {
+                resource_name: name.into(),
+                resource_type,
+            })
             .collect(),
         ..Default::default()
     })
 }
 
-async fn collect(context: &RequestContext, types: &[i8], names: &mut Vec<(i8, String)>) -> Result<(), ErrorCode> {
+async fn collect(
+    context: &RequestContext,
+    types: &[i8],
+    names: &mut Vec<(i8, String)>,
+) -> Result<(), ErrorCode> {
     let image = context.shard.image();
     for resource_type in types {
         match *resource_type {
             TOPIC => names.extend(image.topics().map(|topic| (TOPIC, topic.name.to_string()))),
             BROKER | configs::BROKER_LOGGER => {
-                names.extend(image.brokers().map(|broker| (*resource_type, broker.broker_id.to_string())));
+                names.extend(
+                    image
+                        .brokers()
+                        .map(|broker| (*resource_type, broker.broker_id.to_string())),
+                );
             }
-            CLIENT_METRICS => names.extend(configured(context, ResourceType::ClientMetrics).map(|n| (CLIENT_METRICS, n))),
+            CLIENT_METRICS => names.extend(
+                configured(context, ResourceType::ClientMetrics).map(|n| (CLIENT_METRICS, n)),
+            ),
             GROUP => {
                 let mut groups: Vec<String> = configured(context, ResourceType::Group).collect();
-                let listed = coordinator::read_all(&context.shard, |machine| machine.list(&[], &[])).await?;
+                let listed =
+                    coordinator::read_all(&context.shard, |machine| machine.list(&[], &[])).await?;
                 groups.extend(listed.into_iter().flatten().map(|group| group.group_id));
                 groups.sort_unstable();
                 groups.dedup();
@@ -64,7 +80,10 @@ async fn collect(context: &RequestContext, types: &[i8], names: &mut Vec<(i8, St
     Ok(())
 }
 
-fn configured(context: &RequestContext, resource_type: ResourceType) -> impl Iterator<Item = String> {
+fn configured(
+    context: &RequestContext,
+    resource_type: ResourceType,
+) -> impl Iterator<Item = String> {
     let image = context.shard.image();
     let names: Vec<String> = image
         .configured()

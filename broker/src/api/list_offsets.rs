@@ -7,11 +7,12 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
 };
+use millstream_protocol::uuid::Uuid;
 
 use crate::api::{RequestContext, errors};
 use crate::net::replies::Reply;
@@ -37,9 +38,15 @@ pub(crate) async fn handle(context: &RequestContext, request: ListOffsetsRequest
             let once = seen.insert((topic.name.as_ref(), partition.partition_index));
             partitions.push(answer(context, &topic.name, partition, once).await);
         }
-        topics.push(ListOffsetsTopicResponse { name: topic.name.as_ref().into(), partitions });
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name.as_ref().into(),
+            partitions,
+        });
     }
-    context.reply(&ListOffsetsResponse { topics, ..Default::default() })
+    context.reply(&ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
 async fn answer(
@@ -48,7 +55,10 @@ async fn answer(
     partition: &ListOffsetsPartition,
     once: bool,
 ) -> ListOffsetsPartitionResponse {
-    let mut response = ListOffsetsPartitionResponse { partition_index: partition.partition_index, ..Default::default() };
+    let mut response = ListOffsetsPartitionResponse {
+        partition_index: partition.partition_index,
+        ..Default::default()
+    };
     let found = match once {
         true => find(context, topic, partition).await,
         false => Err(ErrorCode::InvalidRequest),
@@ -57,7 +67,11 @@ async fn answer(
         Ok((offset, timestamp, leader_epoch)) => {
             (response.offset, response.timestamp) = (offset, timestamp);
             // Unknown to clients before v4.
-            response.leader_epoch = if context.version >= 4 { leader_epoch } else { -1 };
+            response.leader_epoch = if context.version >= 4 {
+                leader_epoch
+            } else {
+                -1
+            };
         }
         Err(code) => response.error_code = code.code(),
     }
@@ -70,17 +84,28 @@ type Found = (i64, i64, i32);
 /// No record fits.
 const NONE: Found = (-1, -1, -1);
 
-async fn find(context: &RequestContext, topic: &str, partition: &ListOffsetsPartition) -> Result<Found, ErrorCode> {
+async fn find(
+    context: &RequestContext,
+    topic: &str,
+    partition: &ListOffsetsPartition,
+) -> Result<Found, ErrorCode> {
     context.authorize(Operation::Describe, Resource::Topic(topic))?;
     let shard = &context.shard;
-    let topic = shard.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = shard
+        .topics
+        .by_name(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let core = match topic.home(partition.partition_index) {
         Home::Here(_) => shard.index,
         Home::Core(core) => core,
         Home::Nowhere => return Err(ErrorCode::UnknownTopicOrPartition),
     };
     let (id, index) = (topic.id, partition.partition_index);
-    let (epoch, timestamp, version) = (partition.current_leader_epoch, partition.timestamp, context.version);
+    let (epoch, timestamp, version) = (
+        partition.current_leader_epoch,
+        partition.timestamp,
+        context.version,
+    );
     shard
         .on(core, move |there| async move {
             let partition = at_home(&there, &id, index)?;
@@ -119,12 +144,22 @@ async fn look_up(partition: &Partition, timestamp: i64, version: i16) -> Result<
         // Nothing is tiered.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NONE),
         MAX_TIMESTAMP => {
-            let found = log.max_timestamp().await.map_err(|error| errors::of_read(&error))?;
-            Ok(found.map_or(NONE, |found| (found.offset, found.timestamp, found.leader_epoch)))
+            let found = log
+                .max_timestamp()
+                .await
+                .map_err(|error| errors::of_read(&error))?;
+            Ok(found.map_or(NONE, |found| {
+                (found.offset, found.timestamp, found.leader_epoch)
+            }))
         }
         timestamp => {
-            let found = log.offset_for_timestamp(timestamp, bound).await.map_err(|error| errors::of_read(&error))?;
-            Ok(found.map_or(NONE, |found| (found.offset, found.timestamp, found.leader_epoch)))
+            let found = log
+                .offset_for_timestamp(timestamp, bound)
+                .await
+                .map_err(|error| errors::of_read(&error))?;
+            Ok(found.map_or(NONE, |found| {
+                (found.offset, found.timestamp, found.leader_epoch)
+            }))
         }
     }
 }

@@ -8,8 +8,13 @@ use crate::api::RequestContext;
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
-pub(crate) async fn handle(context: &RequestContext, _request: ListPartitionReassignmentsRequest<'_>) -> Reply {
-    let denied = context.authorize(Operation::Describe, Resource::Cluster).err();
+pub(crate) async fn handle(
+    context: &RequestContext,
+    _request: ListPartitionReassignmentsRequest<'_>,
+) -> Reply {
+    let denied = context
+        .authorize(Operation::Describe, Resource::Cluster)
+        .err();
     context.reply(&ListPartitionReassignmentsResponse {
         error_code: denied.map_or(0, |code| code.code()),
         error_message: denied.map(|code| code.message().into()),

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
+use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{Command, Image, NewTopic, Reply as Answer, Topic};
 
 use crate::api::RequestContext;
@@ -20,19 +21,27 @@ use crate::security::{CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS};
 
 pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_>) -> Reply {
     // Ids came with v10, but may be asked for only from v12 on (KafkaApis.handleTopicMetadataRequest): refused as a whole.
-    let early = |topic: &MetadataRequestTopic<'_>| topic.name.is_none() || !topic.topic_id.is_zero();
+    let early =
+        |topic: &MetadataRequestTopic<'_>| topic.name.is_none() || !topic.topic_id.is_zero();
     if context.version < 12 && request.topics.iter().flatten().any(early) {
         return context.reply(&refused(&request));
     }
     let shard = &context.shard;
     // v8 and later; before, the client cannot ask.
-    let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
+    let operations = if request.include_topic_authorized_operations {
+        TOPIC_OPERATIONS
+    } else {
+        NOT_ASKED
+    };
     let mut image = shard.image();
     let all = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
     };
-    if !all && shard.config.broker.auto_create_topics_enable && (request.allow_auto_topic_creation || context.version < 4) {
+    if !all
+        && shard.config.broker.auto_create_topics_enable
+        && (request.allow_auto_topic_creation || context.version < 4)
+    {
         create_missing(context, &request, &image).await;
     }
     // What was just created is told as missing, as Kafka does: the client asks again. Except that here it exists already
@@ -49,9 +58,14 @@ pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_
             });
             found.collect()
         }
-        _ => image.topics().map(|topic| described(topic, operations)).collect(),
+        _ => image
+            .topics()
+            .map(|topic| described(topic, operations))
+            .collect(),
     };
-    let rack = image.broker(shard.config.node_id).and_then(|broker| broker.rack.clone());
+    let rack = image
+        .broker(shard.config.node_id)
+        .and_then(|broker| broker.rack.clone());
     let (host, port) = context.advertised();
     context.reply(&MetadataResponse {
         brokers: vec![MetadataResponseBroker {
@@ -74,14 +88,22 @@ pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_
 /// What Kafka answers to a request it refuses: every topic with the error, and nothing else
 /// (MetadataRequest.getErrorResponse).
 fn refused<'a>(request: &'a MetadataRequest<'_>) -> MetadataResponse<'a> {
-    let topics = request.topics.iter().flatten().map(|asked| MetadataResponseTopic {
-        error_code: ErrorCode::InvalidRequest.code(),
-        name: Some(asked.name.as_deref().unwrap_or_default().into()),
-        topic_id: asked.topic_id,
-        topic_authorized_operations: NOT_ASKED,
+    let topics = request
+        .topics
+        .iter()
+        .flatten()
+        .map(|asked| MetadataResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some(asked.name.as_deref().unwrap_or_default().into()),
+            topic_id: asked.topic_id,
+            topic_authorized_operations: NOT_ASKED,
+            ..Default::default()
+        });
+    MetadataResponse {
+        topics: topics.collect(),
+        cluster_authorized_operations: NOT_ASKED,
         ..Default::default()
-    });
-    MetadataResponse { topics: topics.collect(), cluster_authorized_operations: NOT_ASKED, ..Default::default() }
+    }
 }
 
 fn by_name<'a>(image: &'a Image, name: &'a str, operations: i32) -> MetadataResponseTopic<'a> {
@@ -114,15 +136,18 @@ fn by_id(image: &Image, id: Uuid, operations: i32) -> MetadataResponseTopic<'_> 
 }
 
 fn described(topic: &Arc<Topic>, operations: i32) -> MetadataResponseTopic<'_> {
-    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| MetadataResponsePartition {
-        error_code: ErrorCode::None.code(),
-        partition_index: index,
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.to_vec(),
-        isr_nodes: partition.isr.to_vec(),
-        offline_replicas: Vec::new(),
-    });
+    let partitions =
+        (0..)
+            .zip(&topic.partitions)
+            .map(|(index, partition)| MetadataResponsePartition {
+                error_code: ErrorCode::None.code(),
+                partition_index: index,
+                leader_id: partition.leader,
+                leader_epoch: partition.leader_epoch,
+                replica_nodes: partition.replicas.to_vec(),
+                isr_nodes: partition.isr.to_vec(),
+                offline_replicas: Vec::new(),
+            });
     MetadataResponseTopic {
         error_code: ErrorCode::None.code(),
         name: Some(topic.name.as_ref().into()),
@@ -136,7 +161,12 @@ fn described(topic: &Arc<Topic>, operations: i32) -> MetadataResponseTopic<'_> {
 /// auto.create.topics.enable: creates the named topics that do not exist.
 async fn create_missing(context: &RequestContext, request: &MetadataRequest<'_>, image: &Image) {
     let mut topics = Vec::new();
-    for name in request.topics.iter().flatten().filter_map(|asked| asked.name.as_deref()) {
+    for name in request
+        .topics
+        .iter()
+        .flatten()
+        .filter_map(|asked| asked.name.as_deref())
+    {
         if image.topic(name).is_some() {
             continue;
         }
@@ -158,11 +188,22 @@ async fn create_missing(context: &RequestContext, request: &MetadataRequest<'_>,
     if topics.is_empty() {
         return;
     }
-    match controller::command(&context.shard, Command::CreateTopics { topics, validate_only: false }).await {
+    match controller::command(
+        &context.shard,
+        Command::CreateTopics {
+            topics,
+            validate_only: false,
+        },
+    )
+    .await
+    {
         Ok(Answer::CreatedTopics(created)) => {
             for topic in created {
                 if let Err(refusal) = topic.result {
-                    tracing::info!("topic {} is not created automatically: {refusal}", topic.name);
+                    tracing::info!(
+                        "topic {} is not created automatically: {refusal}",
+                        topic.name
+                    );
                 }
             }
         }

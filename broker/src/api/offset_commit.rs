@@ -3,12 +3,15 @@
 //! v5 no retention time (KIP-211) · v6 leader epoch (KIP-320) · v7 static members (KIP-345) · v9 GROUP_ID_NOT_FOUND and
 //! STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids.
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::offset_commit::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
 };
-use millstream_state::group::{CommitPartition, CommitTopic, Input, OffsetCommit, Reply as Answer, TopicResult};
+use millstream_protocol::uuid::Uuid;
+use millstream_state::group::{
+    CommitPartition, CommitTopic, Input, OffsetCommit, Reply as Answer, TopicResult,
+};
 
 use crate::api::RequestContext;
 use crate::coordinator;
@@ -28,10 +31,16 @@ pub(crate) async fn handle(context: &RequestContext, request: OffsetCommitReques
         partitions: topic
             .partitions
             .iter()
-            .map(|(index, code)| OffsetCommitResponsePartition { partition_index: *index, error_code: code.code() })
+            .map(|(index, code)| OffsetCommitResponsePartition {
+                partition_index: *index,
+                error_code: code.code(),
+            })
             .collect(),
     });
-    context.reply(&OffsetCommitResponse { topics: topics.collect(), ..Default::default() })
+    context.reply(&OffsetCommitResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    })
 }
 
 async fn commit(
@@ -49,7 +58,11 @@ async fn commit(
         api_version: context.version,
         topics,
     };
-    match coordinator::ask(&context.shard, &request.group_id, move |token| Input::OffsetCommit(token, commit)).await? {
+    match coordinator::ask(&context.shard, &request.group_id, move |token| {
+        Input::OffsetCommit(token, commit)
+    })
+    .await?
+    {
         Answer::OffsetCommit(results) => Ok(results),
         _ => unreachable!("the coordinator answers what was asked"),
     }
@@ -62,19 +75,32 @@ fn topics(context: &RequestContext, request: &OffsetCommitRequest<'_>) -> Vec<Co
         .iter()
         .map(|topic| {
             let (found, unknown) = match context.version {
-                10.. => (context.shard.topics.by_id(&topic.topic_id), ErrorCode::UnknownTopicId),
-                _ => (context.shard.topics.by_name(&topic.name), ErrorCode::UnknownTopicOrPartition),
+                10.. => (
+                    context.shard.topics.by_id(&topic.topic_id),
+                    ErrorCode::UnknownTopicId,
+                ),
+                _ => (
+                    context.shard.topics.by_name(&topic.name),
+                    ErrorCode::UnknownTopicOrPartition,
+                ),
             };
-            let denied = found.as_ref().and_then(|found| context.authorize(Operation::Read, Resource::Topic(&found.name)).err());
+            let denied = found.as_ref().and_then(|found| {
+                context
+                    .authorize(Operation::Read, Resource::Topic(&found.name))
+                    .err()
+            });
             let partitions = topic.partitions.iter().map(|partition| CommitPartition {
                 index: partition.partition_index,
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
                 metadata: partition.committed_metadata.as_deref().map(str::to_owned),
-                error: denied.unwrap_or_else(|| check(found.as_deref(), partition.partition_index, unknown)),
+                error: denied
+                    .unwrap_or_else(|| check(found.as_deref(), partition.partition_index, unknown)),
             });
             CommitTopic {
-                name: found.as_ref().map_or_else(|| topic.name.to_string(), |found| found.name.to_string()),
+                name: found
+                    .as_ref()
+                    .map_or_else(|| topic.name.to_string(), |found| found.name.to_string()),
                 topic_id: found.as_ref().map_or(topic.topic_id, |found| found.id).0,
                 partitions: partitions.collect(),
             }
@@ -100,7 +126,16 @@ fn refuse(topics: &[CommitTopic], code: ErrorCode) -> Vec<TopicResult> {
             partitions: topic
                 .partitions
                 .iter()
-                .map(|partition| (partition.index, if partition.error == ErrorCode::None { code } else { partition.error }))
+                .map(|partition| {
+                    (
+                        partition.index,
+                        if partition.error == ErrorCode::None {
+                            code
+                        } else {
+                            partition.error
+                        },
+                    )
+                })
                 .collect(),
         })
         .collect()

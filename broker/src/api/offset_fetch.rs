@@ -3,12 +3,13 @@
 //! v2 null topics for all · v5 leader epoch · v7 require_stable (without transactions everything is stable) · v8 many
 //! groups (KIP-709) · v9 member id and epoch (KIP-848) · v10 topic ids.
 
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, OffsetFetchResponseGroup,
-    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
+use millstream_protocol::uuid::Uuid;
 use millstream_state::group::{FetchedOffset, FetchedTopic, OffsetQuery};
 
 use crate::api::RequestContext;
@@ -38,17 +39,27 @@ pub(crate) async fn handle(context: &RequestContext, request: OffsetFetchRequest
         let fetched = fetch(context, &group.group_id, wanted.clone()).await;
         groups.push(group_response(context, group, wanted, fetched));
     }
-    context.reply(&OffsetFetchResponse { groups, ..Default::default() })
+    context.reply(&OffsetFetchResponse {
+        groups,
+        ..Default::default()
+    })
 }
 
-async fn fetch(context: &RequestContext, group_id: &str, wanted: Wanted) -> Result<Vec<FetchedTopic>, ErrorCode> {
+async fn fetch(
+    context: &RequestContext,
+    group_id: &str,
+    wanted: Wanted,
+) -> Result<Vec<FetchedTopic>, ErrorCode> {
     context.authorize(Operation::Describe, Resource::Group(group_id))?;
     let group = group_id.to_owned();
     coordinator::read(&context.shard, group_id, move |machine| match wanted {
         None => machine.fetch_offsets(&group, OffsetQuery::All),
         Some(topics) => {
-            let asked: Vec<_> =
-                topics.into_iter().filter(|topic| !topic.unknown).map(|topic| (topic.name, topic.partitions)).collect();
+            let asked: Vec<_> = topics
+                .into_iter()
+                .filter(|topic| !topic.unknown)
+                .map(|topic| (topic.name, topic.partitions))
+                .collect();
             machine.fetch_offsets(&group, OffsetQuery::Some(&asked))
         }
     })
@@ -77,7 +88,10 @@ fn group_response<'a>(
     wanted: Wanted,
     fetched: Result<Vec<FetchedTopic>, ErrorCode>,
 ) -> OffsetFetchResponseGroup<'a> {
-    let mut response = OffsetFetchResponseGroup { group_id: group.group_id.clone(), ..Default::default() };
+    let mut response = OffsetFetchResponseGroup {
+        group_id: group.group_id.clone(),
+        ..Default::default()
+    };
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(code) => {
@@ -86,9 +100,16 @@ fn group_response<'a>(
         }
     };
     for topic in fetched {
-        let topic_id = match wanted.as_ref().and_then(|w| w.iter().find(|wanted| wanted.name == topic.name)) {
+        let topic_id = match wanted
+            .as_ref()
+            .and_then(|w| w.iter().find(|wanted| wanted.name == topic.name))
+        {
             Some(wanted) => wanted.topic_id,
-            None => context.shard.topics.by_name(&topic.name).map_or(Uuid::ZERO, |found| found.id),
+            None => context
+                .shard
+                .topics
+                .by_name(&topic.name)
+                .map_or(Uuid::ZERO, |found| found.id),
         };
         // By id, offsets of a topic that is gone cannot be named.
         if context.version >= 10 && topic_id.is_zero() {
@@ -101,13 +122,16 @@ fn group_response<'a>(
         });
     }
     for topic in wanted.into_iter().flatten().filter(|topic| topic.unknown) {
-        let partitions = topic.partitions.iter().map(|index| OffsetFetchResponsePartitions {
-            partition_index: *index,
-            committed_offset: -1,
-            error_code: ErrorCode::UnknownTopicId.code(),
-            metadata: Some("".into()),
-            ..Default::default()
-        });
+        let partitions = topic
+            .partitions
+            .iter()
+            .map(|index| OffsetFetchResponsePartitions {
+                partition_index: *index,
+                committed_offset: -1,
+                error_code: ErrorCode::UnknownTopicId.code(),
+                metadata: Some("".into()),
+                ..Default::default()
+            });
         response.topics.push(OffsetFetchResponseTopics {
             topic_id: topic.topic_id,
             partitions: partitions.collect(),
@@ -147,14 +171,21 @@ async fn one_group(context: &RequestContext, request: &OffsetFetchRequest<'_>) -
             response.error_code = code.code();
             // v1 has no error for the whole: each partition carries it (OffsetFetchResponse.Builder).
             for topic in wanted.into_iter().flatten().filter(|_| context.version < 2) {
-                let partitions = topic.partitions.iter().map(|index| OffsetFetchResponsePartition {
-                    partition_index: *index,
-                    committed_offset: -1,
-                    metadata: Some("".into()),
-                    error_code: code.code(),
-                    ..Default::default()
+                let partitions =
+                    topic
+                        .partitions
+                        .iter()
+                        .map(|index| OffsetFetchResponsePartition {
+                            partition_index: *index,
+                            committed_offset: -1,
+                            metadata: Some("".into()),
+                            error_code: code.code(),
+                            ..Default::default()
+                        });
+                response.topics.push(OffsetFetchResponseTopic {
+                    name: topic.name.into(),
+                    partitions: partitions.collect(),
                 });
-                response.topics.push(OffsetFetchResponseTopic { name: topic.name.into(), partitions: partitions.collect() });
             }
         }
     }
@@ -162,12 +193,18 @@ async fn one_group(context: &RequestContext, request: &OffsetFetchRequest<'_>) -
 }
 
 fn topic(topic: FetchedTopic) -> OffsetFetchResponseTopic<'static> {
-    let partitions = topic.partitions.into_iter().map(|offset| OffsetFetchResponsePartition {
-        partition_index: offset.index,
-        committed_offset: offset.offset,
-        committed_leader_epoch: offset.leader_epoch,
-        metadata: Some(offset.metadata.into()),
-        error_code: ErrorCode::None.code(),
-    });
-    OffsetFetchResponseTopic { name: topic.name.into(), partitions: partitions.collect() }
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|offset| OffsetFetchResponsePartition {
+            partition_index: offset.index,
+            committed_offset: offset.offset,
+            committed_leader_epoch: offset.leader_epoch,
+            metadata: Some(offset.metadata.into()),
+            error_code: ErrorCode::None.code(),
+        });
+    OffsetFetchResponseTopic {
+        name: topic.name.into(),
+        partitions: partitions.collect(),
+    }
 }

@@ -2,8 +2,8 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::offset_for_leader_epoch::{
-    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
-    OffsetForLeaderTopicResult,
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
 
 use crate::api::RequestContext;
@@ -11,36 +11,62 @@ use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 use crate::topics::Home;
 
-pub(crate) async fn handle(context: &RequestContext, request: OffsetForLeaderEpochRequest<'_>) -> Reply {
+pub(crate) async fn handle(
+    context: &RequestContext,
+    request: OffsetForLeaderEpochRequest<'_>,
+) -> Reply {
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let mut end = EpochEndOffset { partition: partition.partition, ..Default::default() };
+            let mut end = EpochEndOffset {
+                partition: partition.partition,
+                ..Default::default()
+            };
             match find(context, &topic.topic, partition).await {
                 Ok((epoch, offset)) => (end.leader_epoch, end.end_offset) = (epoch, offset),
                 Err(code) => end.error_code = code.code(),
             }
             partitions.push(end);
         }
-        topics.push(OffsetForLeaderTopicResult { topic: topic.topic.as_ref().into(), partitions });
+        topics.push(OffsetForLeaderTopicResult {
+            topic: topic.topic.as_ref().into(),
+            partitions,
+        });
     }
-    context.reply(&OffsetForLeaderEpochResponse { topics, ..Default::default() })
+    context.reply(&OffsetForLeaderEpochResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
-async fn find(context: &RequestContext, topic: &str, asked: &OffsetForLeaderPartition) -> Result<(i32, i64), ErrorCode> {
+async fn find(
+    context: &RequestContext,
+    topic: &str,
+    asked: &OffsetForLeaderPartition,
+) -> Result<(i32, i64), ErrorCode> {
     context.authorize(Operation::Describe, Resource::Topic(topic))?;
     let shard = &context.shard;
-    let topic = shard.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = shard
+        .topics
+        .by_name(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let core = match topic.home(asked.partition) {
         Home::Here(_) => shard.index,
         Home::Core(core) => core,
         Home::Nowhere => return Err(ErrorCode::UnknownTopicOrPartition),
     };
-    let (id, index, current, epoch) = (topic.id, asked.partition, asked.current_leader_epoch, asked.leader_epoch);
+    let (id, index, current, epoch) = (
+        topic.id,
+        asked.partition,
+        asked.current_leader_epoch,
+        asked.leader_epoch,
+    );
     shard
         .on(core, move |there| async move {
-            let Some(Home::Here(partition)) = there.topics.by_id(&id).map(|topic| topic.home(index)) else {
+            let Some(Home::Here(partition)) =
+                there.topics.by_id(&id).map(|topic| topic.home(index))
+            else {
                 return Err(ErrorCode::NotLeaderOrFollower);
             };
             partition.check_epoch(current)?;

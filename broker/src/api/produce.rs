@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::produce::{
-    LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
 };
-use millstream_protocol::wire::Reader;
 use millstream_protocol::uuid::Uuid;
+use millstream_protocol::wire::Reader;
 use millstream_ring::Bytes;
 use millstream_storage::Store;
 
-use crate::api::{BadRequest, RequestContext, Outcome, errors};
+use crate::api::{BadRequest, Outcome, RequestContext, errors};
 use crate::net::replies::Reply;
 use crate::partition::Partition;
 use crate::partition::append::{Appended, Refusal};
@@ -56,12 +57,21 @@ struct Away {
 
 /// Takes the batches of one request. Returns with all of them appended or refused, or on their way to their cores in
 /// order; the reply has its place.
-pub(crate) async fn begin(context: RequestContext, frame: &Bytes, mut body: Reader<'_>) -> Result<Outcome, BadRequest> {
+pub(crate) async fn begin(
+    context: RequestContext,
+    frame: &Bytes,
+    mut body: Reader<'_>,
+) -> Result<Outcome, BadRequest> {
     let shard = context.shard.clone();
     let request = context.decode(ProduceRequest::read(&mut body, context.version))?;
     let acks = request.acks;
     let mut away: Vec<(usize, Vec<Away>)> = Vec::new();
-    let mut partitions = Vec::with_capacity(request.topic_data.first().map_or(0, |topic| topic.partition_data.len()));
+    let mut partitions = Vec::with_capacity(
+        request
+            .topic_data
+            .first()
+            .map_or(0, |topic| topic.partition_data.len()),
+    );
     let refused = refuse_all(&request);
     for topic in &request.topic_data {
         let found = match context.version {
@@ -78,15 +88,24 @@ pub(crate) async fn begin(context: RequestContext, frame: &Bytes, mut body: Read
             let result = match (&found, &refused) {
                 (_, Some(refusal)) => Err(refusal.clone()),
                 (None, None) => Err(Refusal::from(unknown(context.version))),
-                (Some(found), None) if found.internal => Err(ErrorCode::InvalidTopicException.into()),
+                (Some(found), None) if found.internal => {
+                    Err(ErrorCode::InvalidTopicException.into())
+                }
                 (Some(found), None) => match found.home(data.index) {
                     Home::Nowhere => Err(ErrorCode::UnknownTopicOrPartition.into()),
-                    Home::Here(partition) => match enter(&shard, &partition, records, context.version) {
-                        Entered::Done(result) => result,
-                        Entered::Waits(result) => result.await,
-                    },
+                    Home::Here(partition) => {
+                        match enter(&shard, &partition, records, context.version) {
+                            Entered::Done(result) => result,
+                            Entered::Waits(result) => result.await,
+                        }
+                    }
                     Home::Core(core) => {
-                        let item = Away { place: partitions.len(), topic_id: found.id, index: data.index, records: within(frame, records) };
+                        let item = Away {
+                            place: partitions.len(),
+                            topic_id: found.id,
+                            index: data.index,
+                            records: within(frame, records),
+                        };
                         match away.iter_mut().find(|(there, _)| *there == core) {
                             Some((_, items)) => items.push(item),
                             None => away.push((core, vec![item])),
@@ -95,10 +114,17 @@ pub(crate) async fn begin(context: RequestContext, frame: &Bytes, mut body: Read
                     }
                 },
             };
-            partitions.push(Produced { topic: key.clone(), index: data.index, result });
+            partitions.push(Produced {
+                topic: key.clone(),
+                index: data.index,
+                result,
+            });
         }
     }
-    let pending = Box::new(PendingProduce { context, partitions });
+    let pending = Box::new(PendingProduce {
+        context,
+        partitions,
+    });
     match away.is_empty() {
         true => Ok(answer(pending, acks)),
         false => Ok(send_away(&shard, pending, acks, away).await),
@@ -111,11 +137,18 @@ fn refuse_all(request: &ProduceRequest<'_>) -> Option<Refusal> {
         return Some(ErrorCode::InvalidRequiredAcks.into());
     }
     // Transactions are not served yet; a retriable answer would hang the client.
-    request.transactional_id.as_ref().map(|_| ErrorCode::InvalidTxnState.into())
+    request
+        .transactional_id
+        .as_ref()
+        .map(|_| ErrorCode::InvalidTxnState.into())
 }
 
 fn unknown(version: i16) -> ErrorCode {
-    if version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
+    if version >= 13 {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    }
 }
 
 /// The part of the frame that `records` is, shared instead of copied.
@@ -151,7 +184,10 @@ fn enter<'a>(
         let _turn = turn.await;
         shard.store.admit(records.len()).await;
         if needs_producers {
-            partition.load_producers(shard.ring.wall_ms()).await.map_err(|error| Refusal::from(errors::of_read(&error)))?;
+            partition
+                .load_producers(shard.ring.wall_ms())
+                .await
+                .map_err(|error| Refusal::from(errors::of_read(&error)))?;
         }
         partition.append_produced(&records, version, shard.ring.wall_ms())
     }))
@@ -160,15 +196,28 @@ fn enter<'a>(
 /// Whether the batch names a producer id, looked up where the header has it; a batch too short to say is refused later.
 fn carries_producer(records: &[u8]) -> bool {
     const PRODUCER_ID: std::ops::Range<usize> = 43..51;
-    records.get(PRODUCER_ID).is_some_and(|id| id.first().is_some_and(|high| high & 0x80 == 0))
+    records
+        .get(PRODUCER_ID)
+        .is_some_and(|id| id.first().is_some_and(|high| high & 0x80 == 0))
 }
 
 /// Sends batches to their cores, in order, and lets the reply follow when all are flushed.
-async fn send_away(shard: &Rc<Shard>, mut pending: Box<PendingProduce>, acks: i16, away: Vec<(usize, Vec<Away>)>) -> Outcome {
+async fn send_away(
+    shard: &Rc<Shard>,
+    mut pending: Box<PendingProduce>,
+    acks: i16,
+    away: Vec<(usize, Vec<Away>)>,
+) -> Outcome {
     let version = pending.context.version;
     let mut calls = Vec::with_capacity(away.len());
     for (core, items) in away {
-        calls.push(shard.call(core, move |there| append_and_flush(there, items, version, acks)).await);
+        calls.push(
+            shard
+                .call(core, move |there| {
+                    append_and_flush(there, items, version, acks)
+                })
+                .await,
+        );
     }
     let replies = pending.context.connection.replies.clone();
     let place = (acks != 0).then(|| replies.reserve());
@@ -180,7 +229,11 @@ async fn send_away(shard: &Rc<Shard>, mut pending: Box<PendingProduce>, acks: i1
             }
         }
         for produced in &pending.partitions {
-            if let Ok(Appended { ticket: Some(ticket), .. }) = produced.result {
+            if let Ok(Appended {
+                ticket: Some(ticket),
+                ..
+            }) = produced.result
+            {
                 // The outcome is looked up again when the reply is shaped.
                 let _flushed = shard.store.wait(ticket).await;
             }
@@ -192,7 +245,11 @@ async fn send_away(shard: &Rc<Shard>, mut pending: Box<PendingProduce>, acks: i1
                 debug_assert!(shaped, "every ticket was waited for");
                 replies.fill(place, Reply::from(out));
             }
-            None if pending.partitions.iter().any(|produced| produced.result.is_err()) => {
+            None if pending
+                .partitions
+                .iter()
+                .any(|produced| produced.result.is_err()) =>
+            {
                 replies.break_off();
             }
             None => {}
@@ -210,7 +267,10 @@ fn append_and_flush(
     acks: i16,
 ) -> impl Future<Output = Vec<(usize, Result<Appended, Refusal>)>> {
     let enter_away = |item: Away| {
-        let home = there.topics.by_id(&item.topic_id).map(|topic| topic.home(item.index));
+        let home = there
+            .topics
+            .by_id(&item.topic_id)
+            .map(|topic| topic.home(item.index));
         let entered = match home {
             Some(Home::Here(partition)) => enter(&there, &partition, item.records, version),
             _ => Entered::Done(Err(ErrorCode::NotLeaderOrFollower.into())),
@@ -228,10 +288,13 @@ async fn flush(
 ) -> Vec<(usize, Result<Appended, Refusal>)> {
     let mut results = Vec::with_capacity(entered.len());
     for (place, entered) in entered {
-        results.push((place, match entered {
-            Entered::Done(result) => result,
-            Entered::Waits(result) => result.await,
-        }));
+        results.push((
+            place,
+            match entered {
+                Entered::Done(result) => result,
+                Entered::Waits(result) => result.await,
+            },
+        ));
     }
     for (_, result) in &mut results {
         if let Ok(Appended { ticket, .. }) = result {
@@ -254,7 +317,11 @@ fn answer(pending: Box<PendingProduce>, acks: i16) -> Outcome {
         replies.push_appended(pending);
         return Outcome::Answered;
     }
-    match pending.partitions.iter().find_map(|produced| produced.result.as_ref().err()) {
+    match pending
+        .partitions
+        .iter()
+        .find_map(|produced| produced.result.as_ref().err())
+    {
         Some(refusal) => Outcome::Refused(refusal.code.name()),
         None => Outcome::Answered,
     }
@@ -264,10 +331,16 @@ impl PendingProduce {
     /// Appends the reply to `out` if everything it answers is flushed, or can never be.
     pub(crate) fn finish(&mut self, store: &Store, out: &mut Vec<u8>) -> bool {
         for produced in &mut self.partitions {
-            if let Ok(Appended { ticket: ticket @ Some(_), .. }) = &mut produced.result {
+            if let Ok(Appended {
+                ticket: ticket @ Some(_),
+                ..
+            }) = &mut produced.result
+            {
                 match ticket.map(|ticket| store.is_durable(ticket)) {
                     Some(Ok(false)) => return false,
-                    Some(Err(_offline)) => produced.result = Err(ErrorCode::KafkaStorageError.into()),
+                    Some(Err(_offline)) => {
+                        produced.result = Err(ErrorCode::KafkaStorageError.into())
+                    }
                     _ => *ticket = None,
                 }
             }
@@ -289,13 +362,20 @@ impl PendingProduce {
                     TopicKey::Name(name) => (name.as_ref(), Uuid::ZERO),
                     TopicKey::Id(id) => ("", *id),
                 };
-                responses.push(TopicProduceResponse { name: name.into(), topic_id, ..Default::default() });
+                responses.push(TopicProduceResponse {
+                    name: name.into(),
+                    topic_id,
+                    ..Default::default()
+                });
             }
             if let Some(topic) = responses.last_mut() {
                 topic.partition_responses.push(produced.response());
             }
         }
-        ProduceResponse { responses, ..Default::default() }
+        ProduceResponse {
+            responses,
+            ..Default::default()
+        }
     }
 }
 

@@ -12,7 +12,9 @@ use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
 pub(crate) async fn handle(context: &RequestContext, request: SyncGroupRequest<'_>) -> Reply {
-    let answer = sync(context, &request).await.unwrap_or_else(SyncReply::error);
+    let answer = sync(context, &request)
+        .await
+        .unwrap_or_else(SyncReply::error);
     context.reply(&SyncGroupResponse {
         error_code: answer.error.code(),
         protocol_type: answer.protocol_type.as_deref().map(Into::into),
@@ -22,10 +24,14 @@ pub(crate) async fn handle(context: &RequestContext, request: SyncGroupRequest<'
     })
 }
 
-async fn sync(context: &RequestContext, request: &SyncGroupRequest<'_>) -> Result<SyncReply, ErrorCode> {
+async fn sync(
+    context: &RequestContext,
+    request: &SyncGroupRequest<'_>,
+) -> Result<SyncReply, ErrorCode> {
     context.authorize(Operation::Read, Resource::Group(&request.group_id))?;
     // From v5 on both must be given (KIP-559).
-    if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+    if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none())
+    {
         return Err(ErrorCode::InconsistentGroupProtocol);
     }
     let sync = SyncGroup {
@@ -38,10 +44,19 @@ async fn sync(context: &RequestContext, request: &SyncGroupRequest<'_>) -> Resul
         assignments: request
             .assignments
             .iter()
-            .map(|assignment| (assignment.member_id.to_string(), assignment.assignment.to_vec()))
+            .map(|assignment| {
+                (
+                    assignment.member_id.to_string(),
+                    assignment.assignment.to_vec(),
+                )
+            })
             .collect(),
     };
-    match coordinator::ask(&context.shard, &request.group_id, move |token| Input::Sync(token, sync)).await? {
+    match coordinator::ask(&context.shard, &request.group_id, move |token| {
+        Input::Sync(token, sync)
+    })
+    .await?
+    {
         Answer::Sync(answer) => Ok(answer),
         _ => unreachable!("the coordinator answers what was asked"),
     }

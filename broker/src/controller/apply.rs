@@ -30,7 +30,13 @@ pub(crate) async fn publish(shard: &Rc<Shard>, image: Arc<Image>, records: Vec<R
     let mut calls = Vec::with_capacity(shard.cores);
     for core in 0..shard.cores {
         let (image, records) = (image.clone(), records.clone());
-        calls.push(shard.call(core, move |there| async move { apply(&there, image, &records).await }).await);
+        calls.push(
+            shard
+                .call(core, move |there| async move {
+                    apply(&there, image, &records).await
+                })
+                .await,
+        );
     }
     futures_util::future::join_all(calls).await;
 }
@@ -38,8 +44,14 @@ pub(crate) async fn publish(shard: &Rc<Shard>, image: Arc<Image>, records: Vec<R
 /// Deletes the logs whose topic's deletion was durable when the process ended, and theirs was not.
 pub(crate) async fn delete_leftovers(shard: &Rc<Shard>) {
     let image = shard.image();
-    let left = shard.store.logs().filter(|log| image.topic_by_id(Uuid(log.id().topic_id)).is_none());
-    futures_util::future::join_all(left.map(|log| delete_log(shard, log.id(), log.topic().to_owned()))).await;
+    let left = shard
+        .store
+        .logs()
+        .filter(|log| image.topic_by_id(Uuid(log.id().topic_id)).is_none());
+    futures_util::future::join_all(
+        left.map(|log| delete_log(shard, log.id(), log.topic().to_owned())),
+    )
+    .await;
 }
 
 /// Applies records on this core. What creates and deletes logs goes on at once for all of them, so that they share
@@ -55,12 +67,18 @@ async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
                     changes.push(Box::pin(place(shard, topic.topic_id, index, partition)));
                 }
             }
-            Record::Partitions { topic_id, first, partitions } => {
+            Record::Partitions {
+                topic_id,
+                first,
+                partitions,
+            } => {
                 for (index, partition) in (*first..).zip(partitions) {
                     changes.push(Box::pin(place(shard, *topic_id, index, partition)));
                 }
             }
-            Record::RemoveTopic { topic_id } => changes.push(Box::pin(remove_topic(shard, topic_id))),
+            Record::RemoveTopic { topic_id } => {
+                changes.push(Box::pin(remove_topic(shard, topic_id)))
+            }
             Record::Config { resource, .. } => match resource.resource_type {
                 ResourceType::Topic => reconfigure(shard, &image, Some(&resource.name)),
                 ResourceType::Broker => reconfigure(shard, &image, None),
@@ -81,8 +99,13 @@ async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
 /// The topic's configuration as it is in force: topic, broker, broker default, file, default.
 fn topic_config(shard: &Shard, image: &Image, name: &str) -> Rc<PartitionConfig> {
     let none = Overrides::new();
-    let own = image.config(ResourceType::Topic, name).map_or(&none, |own| own);
-    Rc::new(PartitionConfig::from(&TopicConfig::resolve(&shard.layers(), own)))
+    let own = image
+        .config(ResourceType::Topic, name)
+        .map_or(&none, |own| own);
+    Rc::new(PartitionConfig::from(&TopicConfig::resolve(
+        &shard.layers(),
+        own,
+    )))
 }
 
 fn add_topic(shard: &Rc<Shard>, image: &Image, name: Arc<str>, id: Uuid) {
@@ -92,12 +115,18 @@ fn add_topic(shard: &Rc<Shard>, image: &Image, name: Arc<str>, id: Uuid) {
 }
 
 async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionImage) {
-    let topic = shard.topics.by_id(&topic_id).expect("a partition's topic is in the metadata before it");
+    let topic = shard
+        .topics
+        .by_id(&topic_id)
+        .expect("a partition's topic is in the metadata before it");
     if usize::from(image.home.core) != shard.index {
         topic.place_on(index, usize::from(image.home.core));
         return;
     }
-    let id = LogId { topic_id: topic_id.0, partition: index };
+    let id = LogId {
+        topic_id: topic_id.0,
+        partition: index,
+    };
     let config = topic.config.borrow().clone();
     let log = match shard.store.log(&id) {
         Some(log) => {
@@ -105,11 +134,23 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
             log
         }
         None => {
-            let Some(directory) = shard.directories.iter().position(|id| *id == image.home.directory) else {
-                tracing::error!("{}-{index} lives in data directory {}, which is not in log.dirs", topic.name, image.home.directory);
+            let Some(directory) = shard
+                .directories
+                .iter()
+                .position(|id| *id == image.home.directory)
+            else {
+                tracing::error!(
+                    "{}-{index} lives in data directory {}, which is not in log.dirs",
+                    topic.name,
+                    image.home.directory
+                );
                 return;
             };
-            match shard.store.create_log(&topic.name, id, directory, image.leader_epoch, config.log).await {
+            match shard
+                .store
+                .create_log(&topic.name, id, directory, image.leader_epoch, config.log)
+                .await
+            {
                 Ok(log) => log,
                 Err(error) => {
                     tracing::error!("{}-{index} cannot be created: {error}", topic.name);
@@ -126,7 +167,9 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
 }
 
 async fn remove_topic(shard: &Rc<Shard>, id: &Uuid) {
-    let Some(topic) = shard.topics.remove(id) else { return };
+    let Some(topic) = shard.topics.remove(id) else {
+        return;
+    };
     let here = topic.here();
     for partition in &here {
         partition.close();
@@ -135,7 +178,9 @@ async fn remove_topic(shard: &Rc<Shard>, id: &Uuid) {
         }
     }
     shard.groups.topics_deleted(&[topic.name.to_string()]);
-    let deletions = here.iter().map(|partition| delete_log(shard, partition.log.id(), topic.name.to_string()));
+    let deletions = here
+        .iter()
+        .map(|partition| delete_log(shard, partition.log.id(), topic.name.to_string()));
     futures_util::future::join_all(deletions).await;
 }
 

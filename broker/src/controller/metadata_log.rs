@@ -57,23 +57,32 @@ pub enum MetadataError {
 impl MetadataLog {
     /// Whether a data directory has metadata. It has a log from the first start on.
     pub(crate) fn is_in(directory: &Path) -> bool {
-        [LOG, SNAPSHOT].iter().any(|name| directory.join(name).exists())
+        [LOG, SNAPSHOT]
+            .iter()
+            .any(|name| directory.join(name).exists())
     }
 
     /// Reads snapshot and log of a data directory; writes nothing.
-    pub(crate) async fn read(ring: &Ring, directory: &Path) -> Result<(State, Found), MetadataError> {
+    pub(crate) async fn read(
+        ring: &Ring,
+        directory: &Path,
+    ) -> Result<(State, Found), MetadataError> {
         let path = directory.join(SNAPSHOT);
         let snapshot = read_file(ring, &path).await?;
         let mut state = match snapshot.is_empty() {
             true => State::new(),
-            false => log::decode_snapshot(&snapshot).map_err(|cause| MetadataError::Corrupt { path, cause })?,
+            false => log::decode_snapshot(&snapshot)
+                .map_err(|cause| MetadataError::Corrupt { path, cause })?,
         };
         let path = directory.join(LOG);
         let bytes = read_file(ring, &path).await?;
         let mut entries = log::decode_log(&bytes, state.position());
         let mut removed = HashSet::new();
         for entry in &mut entries {
-            let entry = entry.map_err(|cause| MetadataError::Corrupt { path: path.clone(), cause })?;
+            let entry = entry.map_err(|cause| MetadataError::Corrupt {
+                path: path.clone(),
+                cause,
+            })?;
             state.replay(&entry);
             removed.extend(entry.records.iter().filter_map(|record| match record {
                 Record::RemoveTopic { topic_id } => Some(*topic_id),
@@ -82,14 +91,35 @@ impl MetadataLog {
         }
         let end = entries.end() as u64;
         let torn = end < bytes.len() as u64;
-        Ok((state, Found { end, torn, snapshot_bytes: snapshot.len() as u64, removed }))
+        Ok((
+            state,
+            Found {
+                end,
+                torn,
+                snapshot_bytes: snapshot.len() as u64,
+                removed,
+            },
+        ))
     }
 
     /// Opens the log for writing behind what was read.
-    pub(crate) async fn open(ring: &Ring, directory: &Path, position: Position, found: Found) -> Result<Self, MetadataError> {
+    pub(crate) async fn open(
+        ring: &Ring,
+        directory: &Path,
+        position: Position,
+        found: Found,
+    ) -> Result<Self, MetadataError> {
         let path = directory.join(LOG);
-        let failed = |cause| MetadataError::Io { path: path.clone(), cause };
-        let how = Open { read: true, write: true, create: true, ..Open::default() };
+        let failed = |cause| MetadataError::Io {
+            path: path.clone(),
+            cause,
+        };
+        let how = Open {
+            read: true,
+            write: true,
+            create: true,
+            ..Open::default()
+        };
         let file = File::open(ring, &path, how).await.map_err(failed)?;
         if found.torn {
             file.set_len(found.end).await.map_err(failed)?;
@@ -117,7 +147,9 @@ impl MetadataLog {
         let mut bytes = Vec::new();
         log::encode_entry(entry, self.flushed.get(), &mut bytes);
         let len = bytes.len() as u64;
-        self.file.write_at(vec![bytes.into()], self.end.get()).await?;
+        self.file
+            .write_at(vec![bytes.into()], self.end.get())
+            .await?;
         self.file.sync_data().await?;
         self.end.set(self.end.get() + len);
         self.flushed.set(entry.position.index);
@@ -158,6 +190,9 @@ async fn read_file(ring: &Ring, path: &Path) -> Result<Vec<u8>, MetadataError> {
     match fs::read(ring, path).await {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(cause) => Err(MetadataError::Io { path: path.to_owned(), cause }),
+        Err(cause) => Err(MetadataError::Io {
+            path: path.to_owned(),
+            cause,
+        }),
     }
 }

@@ -69,10 +69,16 @@ impl Driver {
     }
 
     async fn load(self: Rc<Self>) {
-        let Some(shard) = self.shard.upgrade() else { return };
+        let Some(shard) = self.shard.upgrade() else {
+            return;
+        };
         let loaded = load::replay(&self.partition, |key, value| self.replay(key, value)).await;
         if let Err(error) = loaded {
-            tracing::error!("group coordinator of {}-{} cannot start: {error}", self.partition.topic, self.partition.index);
+            tracing::error!(
+                "group coordinator of {}-{} cannot start: {error}",
+                self.partition.topic,
+                self.partition.index
+            );
             self.state.set(State::Closed);
             return;
         }
@@ -83,13 +89,19 @@ impl Driver {
         let (now, mut effects) = (shard.steady_ms(), Effects::default());
         self.machine.borrow_mut().loaded(now, &mut effects);
         self.carry_out(effects, now);
-        self.missed.take().into_iter().for_each(|input| self.step(input));
+        self.missed
+            .take()
+            .into_iter()
+            .for_each(|input| self.step(input));
         shard.ring.spawn(self.clone().pass_on_appends());
         shard.ring.spawn(self.clone().keep_time());
     }
 
     /// Puts one request to the machine and waits for its reply.
-    pub(super) async fn ask(self: &Rc<Self>, input: impl FnOnce(Token) -> Input) -> Result<Reply, ErrorCode> {
+    pub(super) async fn ask(
+        self: &Rc<Self>,
+        input: impl FnOnce(Token) -> Input,
+    ) -> Result<Reply, ErrorCode> {
         self.check_active()?;
         let token = self.next_token.get();
         self.next_token.set(token + 1);
@@ -137,7 +149,9 @@ impl Driver {
     }
 
     fn step(&self, input: Input) {
-        let Some(shard) = self.shard.upgrade() else { return };
+        let Some(shard) = self.shard.upgrade() else {
+            return;
+        };
         let now = shard.steady_ms();
         let mut effects = Effects::default();
         let before = self.machine.borrow().next_deadline();
@@ -160,8 +174,13 @@ impl Driver {
             for (key, value) in &append.records {
                 batch.push(now, Some(key), value.as_deref(), &[]);
             }
-            let outcome = self.partition.append_internal(&batch.finish(0)).map(|appended| appended.ticket);
-            self.appends.borrow_mut().push_back((append.id, outcome.map_err(|refusal| refusal.code)));
+            let outcome = self
+                .partition
+                .append_internal(&batch.finish(0))
+                .map(|appended| appended.ticket);
+            self.appends
+                .borrow_mut()
+                .push_back((append.id, outcome.map_err(|refusal| refusal.code)));
             self.appended.give();
         }
     }
@@ -169,7 +188,11 @@ impl Driver {
     /// One record of the partition. What another version wrote and this one does not know is passed over.
     fn replay(&self, key: &[u8], value: Option<&[u8]>) {
         if let Err(error) = self.machine.borrow_mut().replay(key, value) {
-            tracing::warn!("a record of {}-{} is passed over: {error}", self.partition.topic, self.partition.index);
+            tracing::warn!(
+                "a record of {}-{} is passed over: {error}",
+                self.partition.topic,
+                self.partition.index
+            );
         }
     }
 
@@ -181,9 +204,15 @@ impl Driver {
                 self.appended.given().await;
                 continue;
             };
-            let Some(shard) = self.shard.upgrade() else { return };
+            let Some(shard) = self.shard.upgrade() else {
+                return;
+            };
             let flushed = match outcome {
-                Ok(Some(ticket)) => shard.store.wait(ticket).await.map_err(|_offline| ErrorCode::KafkaStorageError),
+                Ok(Some(ticket)) => shard
+                    .store
+                    .wait(ticket)
+                    .await
+                    .map_err(|_offline| ErrorCode::KafkaStorageError),
                 Ok(None) => Ok(()),
                 Err(code) => Err(code),
             };
@@ -196,7 +225,9 @@ impl Driver {
 
     async fn keep_time(self: Rc<Self>) {
         while self.state.get() == State::Active {
-            let Some(shard) = self.shard.upgrade() else { return };
+            let Some(shard) = self.shard.upgrade() else {
+                return;
+            };
             let deadline = self.machine.borrow().next_deadline();
             let moved = self.deadline_moved.given();
             let Some(deadline) = deadline else {
@@ -208,7 +239,9 @@ impl Driver {
                 self.step(Input::Tick);
                 continue;
             }
-            let sleep = shard.ring.sleep(std::time::Duration::from_millis(wait.unsigned_abs()));
+            let sleep = shard
+                .ring
+                .sleep(std::time::Duration::from_millis(wait.unsigned_abs()));
             futures_util::pin_mut!(moved, sleep);
             futures_util::future::select(moved, sleep).await;
         }

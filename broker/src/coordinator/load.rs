@@ -65,7 +65,13 @@ struct Transactions {
 }
 
 impl Transactions {
-    fn pass(&mut self, header: &BatchHeader, key: &[u8], value: Option<&[u8]>, replay: &mut impl FnMut(&[u8], Option<&[u8]>)) {
+    fn pass(
+        &mut self,
+        header: &BatchHeader,
+        key: &[u8],
+        value: Option<&[u8]>,
+        replay: &mut impl FnMut(&[u8], Option<&[u8]>),
+    ) {
         if header.is_control() {
             match ControlType::from_key(key) {
                 Some(ControlType::Commit) => {
@@ -100,7 +106,9 @@ mod tests {
             batch.finish(0)
         };
         let within = |producer: i64, key: &str| {
-            let mut batch = BatchBuilder::new(Codec::None, 0).producer(producer, 0, 0).transactional();
+            let mut batch = BatchBuilder::new(Codec::None, 0)
+                .producer(producer, 0, 0)
+                .transactional();
             batch.push(0, Some(key.as_bytes()), Some(b""), &[]);
             batch.finish(0)
         };
@@ -115,11 +123,15 @@ mod tests {
         ];
         let (mut transactions, mut seen) = (Transactions::default(), Vec::new());
         let mut scratch = Vec::new();
-        for (header, batch) in Batches::new(&log.concat()).map(|batch| batch.expect("it was just built")) {
+        for (header, batch) in
+            Batches::new(&log.concat()).map(|batch| batch.expect("it was just built"))
+        {
             for record in records(batch, &mut scratch, UNPACKED_MAX).expect("it was just built") {
                 let record = record.expect("it was just built");
                 let key = record.key.expect("all have keys");
-                transactions.pass(&header, key, record.value, &mut |key, _| seen.push(String::from_utf8_lossy(key).into_owned()));
+                transactions.pass(&header, key, record.value, &mut |key, _| {
+                    seen.push(String::from_utf8_lossy(key).into_owned())
+                });
             }
         }
         assert_eq!(seen, ["plain", "committed"]);

@@ -35,8 +35,16 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize) -> Self {
         let broker = &shard.config.broker;
-        let replies = Replies::new(broker.connection_requests_max, broker.connection_responses_max_bytes);
-        Self { peer, listener, replies, active: Cell::new(shard.ring.now()) }
+        let replies = Replies::new(
+            broker.connection_requests_max,
+            broker.connection_responses_max_bytes,
+        );
+        Self {
+            peer,
+            listener,
+            replies,
+            active: Cell::new(shard.ring.now()),
+        }
     }
 }
 
@@ -46,7 +54,9 @@ pub(crate) async fn serve(shard: &Rc<Shard>, socket: Socket, connection: &Rc<Con
     let reader = Box::pin(async {
         if let Err(cause) = read_requests(shard, &socket, connection).await {
             let peer = connection.peer;
-            shard.warnings.report(Kind::Connection, || format!("connection from {peer} closed: {cause}"));
+            shard.warnings.report(Kind::Connection, || {
+                format!("connection from {peer} closed: {cause}")
+            });
         }
         connection.replies.finish();
     });
@@ -78,7 +88,12 @@ async fn send_replies(shard: &Shard, socket: &Socket, connection: &Connection) {
 }
 
 /// Sends everything, the larger part of it in pieces: each that has gone is progress, and its memory is free.
-async fn send(shard: &Shard, socket: &Socket, connection: &Connection, parts: Vec<Bytes>) -> std::io::Result<()> {
+async fn send(
+    shard: &Shard,
+    socket: &Socket,
+    connection: &Connection,
+    parts: Vec<Bytes>,
+) -> std::io::Result<()> {
     let mut rest = parts.into_iter().peekable();
     while rest.peek().is_some() {
         let mut bytes = 0;
@@ -93,13 +108,22 @@ async fn send(shard: &Shard, socket: &Socket, connection: &Connection, parts: Ve
     Ok(())
 }
 
-async fn read_requests(shard: &Rc<Shard>, socket: &Socket, connection: &Rc<Connection>) -> Result<(), Close> {
-    let mut input = Input { partial: Buffer::with_capacity(0), trusted: TRUSTED_BYTES };
+async fn read_requests(
+    shard: &Rc<Shard>,
+    socket: &Socket,
+    connection: &Rc<Connection>,
+) -> Result<(), Close> {
+    let mut input = Input {
+        partial: Buffer::with_capacity(0),
+        trusted: TRUSTED_BYTES,
+    };
     let frame_max = shard.config.broker.socket_request_max_bytes;
     while !shard.stopping.get() && !connection.replies.is_broken() {
         connection.replies.room().await;
         let active = || connection.active.set(shard.ring.now());
-        let Some(bytes) = input.receive(socket, frame_max, active).await? else { return Ok(()) };
+        let Some(bytes) = input.receive(socket, frame_max, active).await? else {
+            return Ok(());
+        };
         active();
         let mut at = 0;
         while let Some(end) = frame_end(&bytes[at..], frame_max)? {
@@ -121,7 +145,9 @@ async fn read_requests(shard: &Rc<Shard>, socket: &Socket, connection: &Rc<Conne
 
 /// Length of the frame at the front, prefix included; `None` if more bytes are needed.
 fn frame_end(bytes: &[u8], frame_max: usize) -> Result<Option<usize>, Close> {
-    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
     let length = frame_length(*prefix, frame_max)?;
     Ok((rest.len() >= length).then_some(PREFIX + length))
 }
@@ -143,9 +169,19 @@ struct Input {
 
 impl Input {
     /// At least one more byte, appended to what was kept; `None` when the peer has closed.
-    async fn receive(&mut self, socket: &Socket, frame_max: usize, active: impl Fn()) -> Result<Option<Bytes>, Close> {
+    async fn receive(
+        &mut self,
+        socket: &Socket,
+        frame_max: usize,
+        active: impl Fn(),
+    ) -> Result<Option<Bytes>, Close> {
         if self.partial.is_empty() {
-            return Ok(socket.recv_idle().await.ok().filter(|b| !b.is_empty()).map(Buffer::freeze));
+            return Ok(socket
+                .recv_idle()
+                .await
+                .ok()
+                .filter(|b| !b.is_empty())
+                .map(Buffer::freeze));
         }
         let wanted = match self.partial.first_chunk::<PREFIX>() {
             Some(prefix) => PREFIX + frame_length(*prefix, frame_max)?,
@@ -154,7 +190,9 @@ impl Input {
         while self.partial.len() < wanted {
             self.grow(wanted);
             let partial = std::mem::replace(&mut self.partial, Buffer::with_capacity(0));
-            let missing = (wanted - partial.len()).min(partial.remaining()).min(PROGRESS_BYTES);
+            let missing = (wanted - partial.len())
+                .min(partial.remaining())
+                .min(PROGRESS_BYTES);
             let (outcome, partial) = socket.recv_exact(partial, missing).await;
             self.partial = partial;
             if outcome.is_err() {
@@ -163,7 +201,9 @@ impl Input {
             active();
         }
         self.trusted = self.trusted.max(wanted.min(TRUSTED_BYTES_MAX));
-        Ok(Some(std::mem::replace(&mut self.partial, Buffer::with_capacity(0)).freeze()))
+        Ok(Some(
+            std::mem::replace(&mut self.partial, Buffer::with_capacity(0)).freeze(),
+        ))
     }
 
     /// Makes room for more of a frame of `wanted` bytes: all of it where that is trusted, else as much again as arrived.
@@ -171,7 +211,11 @@ impl Input {
         if self.partial.remaining() > 0 {
             return;
         }
-        let capacity = if wanted <= self.trusted { wanted } else { wanted.min((self.partial.len() * 2).max(self.trusted)) };
+        let capacity = if wanted <= self.trusted {
+            wanted
+        } else {
+            wanted.min((self.partial.len() * 2).max(self.trusted))
+        };
         let mut larger = Buffer::with_capacity(capacity);
         larger.extend_from_slice(&self.partial);
         self.partial = larger;

@@ -49,7 +49,9 @@ impl Connections {
         let number = self.next.get();
         self.next.set(number + 1);
         let connection = Rc::new(Connection::new(&shard, peer, listener));
-        self.open.borrow_mut().insert(number, (socket.clone(), connection.clone()));
+        self.open
+            .borrow_mut()
+            .insert(number, (socket.clone(), connection.clone()));
         async move {
             connection::serve(&shard, socket, &connection).await;
             shard.connections.open.borrow_mut().remove(&number);
@@ -98,7 +100,9 @@ impl Connections {
 /// Closes idle connections (`connections.max.idle.ms`; never if it is negative), as Kafka also those whose request is still
 /// being answered: a client that is there again would have asked anew long ago.
 pub(crate) async fn close_idle(shard: Rc<Shard>) {
-    let Ok(max) = u64::try_from(shard.config.broker.connections_max_idle_ms) else { return };
+    let Ok(max) = u64::try_from(shard.config.broker.connections_max_idle_ms) else {
+        return;
+    };
     let max = Duration::from_millis(max);
     let mut pause = max.clamp(IDLE_SEARCH_MIN, IDLE_SEARCH_MAX);
     loop {

@@ -17,7 +17,11 @@ const FULL_RETRY: Duration = Duration::from_millis(20);
 
 /// Opens `address` for this core.
 pub(crate) fn listen(shard: &Shard, address: SocketAddr) -> std::io::Result<Listener> {
-    let options = ListenOptions { reuse_port: true, backlog: shard.config.broker.socket_listen_backlog_size, v6only: true };
+    let options = ListenOptions {
+        reuse_port: true,
+        backlog: shard.config.broker.socket_listen_backlog_size,
+        v6only: true,
+    };
     Listener::bind(&shard.ring, address, options)
 }
 
@@ -27,7 +31,9 @@ pub(crate) async fn accept(shard: Rc<Shard>, listener: Listener, index: usize) {
         match listener.accept().await {
             Ok((socket, peer)) => welcome(&shard, socket, peer, index).await,
             Err(error) => {
-                shard.warnings.report(Kind::Accept, || format!("accept failed: {error}"));
+                shard
+                    .warnings
+                    .report(Kind::Accept, || format!("accept failed: {error}"));
                 shard.ring.sleep(RETRY).await;
             }
         }
@@ -40,12 +46,21 @@ async fn welcome(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, listener: 
         let limits = Limits::of(shard, listener, peer.ip());
         match shard.quotas.enter(peer.ip(), &limits) {
             Ok(place) => {
-                shard.ring.spawn(shard.connections.track(shard.clone(), socket, peer, listener, place));
+                shard.ring.spawn(shard.connections.track(
+                    shard.clone(),
+                    socket,
+                    peer,
+                    listener,
+                    place,
+                ));
                 return;
             }
             Err(Full::FromOne(max)) => {
                 shard.warnings.report(Kind::Quota, || {
-                    format!("rejected connection from {}: it has max.connections.per.ip={max} already", peer.ip())
+                    format!(
+                        "rejected connection from {}: it has max.connections.per.ip={max} already",
+                        peer.ip()
+                    )
                 });
                 socket.shutdown();
                 return;

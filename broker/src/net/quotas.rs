@@ -47,16 +47,25 @@ impl Limits {
     /// The limits in force now for a connection from `from` to a listener.
     pub(crate) fn of(shard: &Shard, listener: usize, from: IpAddr) -> Self {
         let layers = shard.layers();
-        let exceptions = layers.text("max.connections.per.ip.overrides").unwrap_or_default();
+        let exceptions = layers
+            .text("max.connections.per.ip.overrides")
+            .unwrap_or_default();
         let exceptions = relations::overrides_per_ip(&exceptions).unwrap_or_default();
-        let exception = exceptions.iter().find(|(host, _)| is_at(host, from)).map(|(_, count)| *count);
+        let exception = exceptions
+            .iter()
+            .find(|(host, _)| is_at(host, from))
+            .map(|(_, count)| *count);
         // Kafka keeps the listener of the brokers among themselves open to them when it has others for clients.
         let between_brokers = layers
             .text("inter.broker.listener.name")
             .or_else(|| layers.text("security.inter.broker.protocol"))
             .is_some_and(|name| name.to_uppercase() == shard.config.listeners[listener].name);
         let exempt = between_brokers && shard.config.listeners.len() > 1;
-        let all = if exempt { usize::MAX } else { layers.size("max.connections") };
+        let all = if exempt {
+            usize::MAX
+        } else {
+            layers.size("max.connections")
+        };
         let allowed = limits::descriptors(&shard.config, shard.cores).connections;
         Self {
             all: all.min(allowed),
@@ -69,7 +78,9 @@ impl Limits {
 fn is_at(host: &str, address: IpAddr) -> bool {
     match host.parse::<IpAddr>() {
         Ok(named) => named == address,
-        Err(_) => (host, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|found| found.ip() == address)),
+        Err(_) => (host, 0)
+            .to_socket_addrs()
+            .is_ok_and(|mut found| found.any(|found| found.ip() == address)),
     }
 }
 
@@ -80,12 +91,20 @@ impl ConnectionQuotas {
         if counts.all >= limits.all {
             return Err(Full::All(limits.all));
         }
-        if counts.from.get(&from).is_some_and(|open| *open >= limits.from_one) || limits.from_one == 0 {
+        if counts
+            .from
+            .get(&from)
+            .is_some_and(|open| *open >= limits.from_one)
+            || limits.from_one == 0
+        {
             return Err(Full::FromOne(limits.from_one));
         }
         counts.all += 1;
         *counts.from.entry(from).or_default() += 1;
-        Ok(Place { quotas: self.clone(), from })
+        Ok(Place {
+            quotas: self.clone(),
+            from,
+        })
     }
 
     /// Nothing can fail while the lock is held: a poisoned count is a right one.
@@ -115,18 +134,43 @@ mod tests {
     fn places_are_counted_and_given_back() {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let quotas = ConnectionQuotas::default();
-        let limits = Limits { all: 3, from_one: 2 };
+        let limits = Limits {
+            all: 3,
+            from_one: 2,
+        };
         let first = quotas.enter(one, &limits).expect("there is room");
         let _second = quotas.enter(one, &limits).expect("there is room");
         assert_eq!(quotas.enter(one, &limits).err(), Some(Full::FromOne(2)));
-        let _third = quotas.enter(other, &limits).expect("there is room for another address");
-        assert_eq!(quotas.enter(other, &limits).err(), Some(Full::All(3)), "the broker is asked before the address");
-        let exempt = Limits { all: usize::MAX, from_one: 2 };
-        let fourth = quotas.enter(other, &exempt).expect("a listener that is exempt");
+        let _third = quotas
+            .enter(other, &limits)
+            .expect("there is room for another address");
+        assert_eq!(
+            quotas.enter(other, &limits).err(),
+            Some(Full::All(3)),
+            "the broker is asked before the address"
+        );
+        let exempt = Limits {
+            all: usize::MAX,
+            from_one: 2,
+        };
+        let fourth = quotas
+            .enter(other, &exempt)
+            .expect("a listener that is exempt");
         drop((first, fourth));
         assert_eq!(quotas.counts().all, 2);
         assert_eq!(quotas.counts().from.len(), 2);
         assert!(quotas.enter(one, &limits).is_ok());
-        assert_eq!(quotas.enter(one, &Limits { all: usize::MAX, from_one: 0 }).err(), Some(Full::FromOne(0)));
+        assert_eq!(
+            quotas
+                .enter(
+                    one,
+                    &Limits {
+                        all: usize::MAX,
+                        from_one: 0
+                    }
+                )
+                .err(),
+            Some(Full::FromOne(0))
+        );
     }
 }

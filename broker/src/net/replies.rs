@@ -10,9 +10,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use millstream_ring::Bytes;
 use crate::api::produce::PendingProduce;
 use crate::shard::Shard;
+use millstream_ring::Bytes;
 
 /// What one send gathers at most, except that a single reply always goes whole.
 const SEND_BYTES_MAX: usize = 1 << 20;
@@ -35,7 +35,9 @@ impl Reply {
 
 impl From<Vec<u8>> for Reply {
     fn from(frame: Vec<u8>) -> Self {
-        Self { parts: vec![Bytes::from(frame)] }
+        Self {
+            parts: vec![Bytes::from(frame)],
+        }
     }
 }
 
@@ -93,7 +95,11 @@ impl Replies {
         if self.broken.get() {
             return;
         }
-        assert_eq!(self.front.get() + slots.len() as u64 - 1, place, "only the last place can be given back");
+        assert_eq!(
+            self.front.get() + slots.len() as u64 - 1,
+            place,
+            "only the last place can be given back"
+        );
         slots.pop_back();
     }
 
@@ -125,7 +131,10 @@ impl Replies {
     fn set(&self, place: u64, slot: Slot) {
         let mut slots = self.slots.borrow_mut();
         let index = (place - self.front.get()) as usize;
-        assert!(matches!(slots[index], Slot::Waiting), "a reply is given once");
+        assert!(
+            matches!(slots[index], Slot::Waiting),
+            "a reply is given once"
+        );
         slots[index] = slot;
         if index == 0 {
             drop(slots);
@@ -213,7 +222,8 @@ impl Replies {
             }
             let parts = self.gather(shard);
             if !parts.is_empty() {
-                self.sending_bytes.set(parts.iter().map(|part| part.len()).sum());
+                self.sending_bytes
+                    .set(parts.iter().map(|part| part.len()).sum());
                 return Poll::Ready(Some(parts));
             }
             if self.finished.get() && self.slots.borrow().is_empty() {
@@ -281,7 +291,8 @@ impl Gather {
     fn flush_small(&mut self) {
         if !self.small.is_empty() {
             self.bytes += self.small.len();
-            self.parts.push(Bytes::from(std::mem::take(&mut self.small)));
+            self.parts
+                .push(Bytes::from(std::mem::take(&mut self.small)));
         }
     }
 

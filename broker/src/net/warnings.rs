@@ -40,7 +40,9 @@ impl Warnings {
         let (last, left_out) = (&self.last[kind as usize], &self.left_out[kind as usize]);
         let before = last.load(Ordering::Relaxed);
         let ours = now.saturating_sub(before) >= INTERVAL_MS
-            && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && last
+                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if !ours {
             left_out.fetch_add(1, Ordering::Relaxed);
             return;

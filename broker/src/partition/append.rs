@@ -28,30 +28,48 @@ pub(crate) struct Refusal {
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None }
+        Self {
+            code,
+            message: None,
+        }
     }
 }
 
 impl From<BatchError> for Refusal {
     fn from(error: BatchError) -> Self {
-        Self { code: error.code(), message: Some(error.to_string()) }
+        Self {
+            code: error.code(),
+            message: Some(error.to_string()),
+        }
     }
 }
 
 impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
-        Self { code: errors::of_append(&error), message: None }
+        Self {
+            code: errors::of_append(&error),
+            message: None,
+        }
     }
 }
 
 impl Partition {
     /// Appends what a client produced. Producer state must be loaded if the batch carries a producer id.
-    pub(crate) fn append_produced(&self, batch: &[u8], produce_version: i16, now: i64) -> Result<Appended, Refusal> {
+    pub(crate) fn append_produced(
+        &self,
+        batch: &[u8],
+        produce_version: i16,
+        now: i64,
+    ) -> Result<Appended, Refusal> {
         if self.deleted.get() {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }
         let config = self.config.borrow().clone();
-        let rules = ProduceRules { produce_version, now, ..config.rules };
+        let rules = ProduceRules {
+            produce_version,
+            now,
+            ..config.rules
+        };
         let header = batch::verify_produced(batch, &rules)?;
         if header.is_transactional() {
             return Err(ErrorCode::InvalidTxnState.into());
@@ -62,7 +80,8 @@ impl Partition {
         };
         match config.codec.filter(|codec| *codec != header.codec()) {
             Some(codec) => {
-                let (header, batch) = batch::recode(batch, &header, codec, config.codec_level, &rules)?;
+                let (header, batch) =
+                    batch::recode(batch, &header, codec, config.codec_level, &rules)?;
                 self.append_verified(&batch, header, log_append_time, now)
             }
             None => self.append_verified(batch, header, log_append_time, now),
@@ -77,19 +96,33 @@ impl Partition {
         now: i64,
     ) -> Result<Appended, Refusal> {
         if header.has_producer_id() {
-            let checked = self.producers.borrow().check(&header).inspect_err(|code| self.tell_refused(&header, *code))?;
-            if let Checked::Duplicate { base_offset, last_offset, timestamp } = checked {
+            let checked = self
+                .producers
+                .borrow()
+                .check(&header)
+                .inspect_err(|code| self.tell_refused(&header, *code))?;
+            if let Checked::Duplicate {
+                base_offset,
+                last_offset,
+                timestamp,
+            } = checked
+            {
                 return Ok(Appended {
                     base_offset,
                     log_append_time: if log_append_time >= 0 { timestamp } else { -1 },
                     log_start_offset: self.log.log_start_offset(),
-                    ticket: self.last_ticket.get().filter(|_| self.log.flushed_end_offset() <= last_offset),
+                    ticket: self
+                        .last_ticket
+                        .get()
+                        .filter(|_| self.log.flushed_end_offset() <= last_offset),
                 });
             }
         }
         let appended = self.log.append(batch, header, self.leader_epoch.get())?;
         if header.has_producer_id() {
-            self.producers.borrow_mut().update(&header, appended.base_offset, now);
+            self.producers
+                .borrow_mut()
+                .update(&header, appended.base_offset, now);
         }
         self.last_ticket.set(Some(appended.ticket));
         Ok(Appended {
@@ -102,7 +135,12 @@ impl Partition {
 
     /// What an idempotent producer did wrong, for whoever looks into it.
     fn tell_refused(&self, header: &BatchHeader, code: ErrorCode) {
-        let known = self.producers.borrow().entries().into_iter().find(|entry| entry.producer_id == header.producer_id);
+        let known = self
+            .producers
+            .borrow()
+            .entries()
+            .into_iter()
+            .find(|entry| entry.producer_id == header.producer_id);
         tracing::debug!(
             "{}-{}: {} for producer {} epoch {}: sequence {} to {}, known {known:?}, log {}..{} flushed {}",
             self.topic,

@@ -7,7 +7,9 @@ use crate::shard::Shard;
 
 /// Runs until the broker stops.
 pub(crate) async fn run(shard: Rc<Shard>) {
-    let every = u64::try_from(shard.config.broker.producer_id_expiration_check_interval_ms).unwrap_or(u64::MAX).max(1);
+    let every = u64::try_from(shard.config.broker.producer_id_expiration_check_interval_ms)
+        .unwrap_or(u64::MAX)
+        .max(1);
     while !shard.stopping.get() {
         shard.ring.sleep(Duration::from_millis(every)).await;
         // Asked anew each time: it can be changed while the broker runs.
@@ -19,6 +21,9 @@ pub(crate) async fn run(shard: Rc<Shard>) {
                 shard.ring.yield_now().await;
             }
         }
-        tracing::debug!("{forgotten} idle producers forgotten on core {}", shard.index);
+        tracing::debug!(
+            "{forgotten} idle producers forgotten on core {}",
+            shard.index
+        );
     }
 }

@@ -37,7 +37,15 @@ pub(crate) struct Given {
 impl Given {
     /// An error and nothing else.
     pub(crate) fn error(error: ErrorCode) -> Self {
-        Self { error, high_watermark: -1, log_start_offset: -1, diverging: None, records: Vec::new(), bytes: 0, aborted: None }
+        Self {
+            error,
+            high_watermark: -1,
+            log_start_offset: -1,
+            diverging: None,
+            records: Vec::new(),
+            bytes: 0,
+            aborted: None,
+        }
     }
 }
 
@@ -73,7 +81,11 @@ impl Partition {
             return given;
         }
         if wanted.offset < given.log_start_offset || wanted.offset > self.log.log_end_offset() {
-            return Given { high_watermark: -1, log_start_offset: -1, ..Given::error(ErrorCode::OffsetOutOfRange) };
+            return Given {
+                high_watermark: -1,
+                log_start_offset: -1,
+                ..Given::error(ErrorCode::OffsetOutOfRange)
+            };
         }
         if wanted.offset >= given.high_watermark {
             return given;
@@ -82,10 +94,16 @@ impl Partition {
         if max_bytes == 0 && !at_least_one {
             return given;
         }
-        let tail = self.log.read_tail(wanted.offset, max_bytes, given.high_watermark, at_least_one);
+        let tail = self
+            .log
+            .read_tail(wanted.offset, max_bytes, given.high_watermark, at_least_one);
         let outcome = match tail {
             Some(outcome) => outcome,
-            None => self.log.read(wanted.offset, max_bytes, given.high_watermark, at_least_one).await,
+            None => {
+                self.log
+                    .read(wanted.offset, max_bytes, given.high_watermark, at_least_one)
+                    .await
+            }
         };
         match outcome {
             Ok(read) => {
@@ -102,12 +120,24 @@ impl Partition {
     }
 
     /// Those that end behind what is returned do no harm: the client looks at each when it comes to its first offset.
-    async fn aborted(&self, wanted: Wanted, high_watermark: i64) -> Result<Option<Vec<(i64, i64)>>, ReadError> {
+    async fn aborted(
+        &self,
+        wanted: Wanted,
+        high_watermark: i64,
+    ) -> Result<Option<Vec<(i64, i64)>>, ReadError> {
         if !wanted.read_committed {
             return Ok(None);
         }
-        let aborted = self.log.aborted_transactions(wanted.offset, high_watermark).await?;
-        Ok(Some(aborted.iter().map(|transaction| (transaction.producer_id, transaction.first_offset)).collect()))
+        let aborted = self
+            .log
+            .aborted_transactions(wanted.offset, high_watermark)
+            .await?;
+        Ok(Some(
+            aborted
+                .iter()
+                .map(|transaction| (transaction.producer_id, transaction.first_offset))
+                .collect(),
+        ))
     }
 
     /// Where the client's last fetched epoch ends here, if that is before the offset it asks for.
@@ -116,6 +146,7 @@ impl Partition {
             return None;
         }
         let (epoch, end_offset) = self.log.offset_for_epoch(wanted.last_fetched_epoch);
-        (epoch != wanted.last_fetched_epoch || end_offset < wanted.offset).then_some((epoch, end_offset))
+        (epoch != wanted.last_fetched_epoch || end_offset < wanted.offset)
+            .then_some((epoch, end_offset))
     }
 }

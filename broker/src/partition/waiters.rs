@@ -106,8 +106,16 @@ mod tests {
             one.park(&notice);
             other.park(&notice);
         }
-        assert!(one.parked.borrow().len() <= 8, "{} are left", one.parked.borrow().len());
-        assert!(other.parked.borrow().len() <= 8, "{} are left", other.parked.borrow().len());
+        assert!(
+            one.parked.borrow().len() <= 8,
+            "{} are left",
+            one.parked.borrow().len()
+        );
+        assert!(
+            other.parked.borrow().len() <= 8,
+            "{} are left",
+            other.parked.borrow().len()
+        );
         let notice = Rc::new(Notice::default());
         one.park(&notice);
         one.wake();

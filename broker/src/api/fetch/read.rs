@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::Either;
-use millstream_protocol::uuid::Uuid;
 use millstream_protocol::error::ErrorCode;
+use millstream_protocol::uuid::Uuid;
 use millstream_state::incremental_fetch::{FetchContext, FetchPartition, TopicKey};
 
 use crate::net::replies::Replies;
@@ -41,13 +41,19 @@ struct Budget {
 
 /// Looks up where the partitions of a fetch live.
 pub(super) fn targets(shard: &Shard, fetch: &FetchContext, read_committed: bool) -> Vec<Target> {
-    fetch.partitions().map(|partition| target(shard, partition, read_committed)).collect()
+    fetch
+        .partitions()
+        .map(|partition| target(shard, partition, read_committed))
+        .collect()
 }
 
 fn target(shard: &Shard, partition: &FetchPartition, read_committed: bool) -> Target {
     let (topic, unknown) = match &partition.topic {
         TopicKey::Id(id) => (shard.topics.by_id(id), ErrorCode::UnknownTopicId),
-        TopicKey::Name(name) => (shard.topics.by_name(name), ErrorCode::UnknownTopicOrPartition),
+        TopicKey::Name(name) => (
+            shard.topics.by_name(name),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
     };
     let core = match &topic {
         None => Err(unknown),
@@ -73,9 +79,14 @@ fn target(shard: &Shard, partition: &FetchPartition, read_committed: bool) -> Ta
 
 /// Reads the partitions in request order within `max_bytes`, each core's in one go.
 pub(super) async fn all(shard: &Rc<Shard>, targets: &[Target], max_bytes: usize) -> Vec<Given> {
-    let mut given: Vec<Given> =
-        targets.iter().map(|target| Given::error(target.core.err().unwrap_or(ErrorCode::None))).collect();
-    let mut budget = Budget { bytes: max_bytes, first: true };
+    let mut given: Vec<Given> = targets
+        .iter()
+        .map(|target| Given::error(target.core.err().unwrap_or(ErrorCode::None)))
+        .collect();
+    let mut budget = Budget {
+        bytes: max_bytes,
+        first: true,
+    };
     for (core, readings) in by_core(targets) {
         let results = if core == shard.index {
             read_here(shard.clone(), readings, &mut budget).await
@@ -101,7 +112,12 @@ fn by_core(targets: &[Target]) -> Vec<(usize, Vec<Reading>)> {
     let mut cores: Vec<(usize, Vec<Reading>)> = Vec::new();
     for (place, target) in targets.iter().enumerate() {
         let Ok(core) = target.core else { continue };
-        let reading = Reading { place, topic_id: target.topic_id, index: target.index, wanted: target.wanted };
+        let reading = Reading {
+            place,
+            topic_id: target.topic_id,
+            index: target.index,
+            wanted: target.wanted,
+        };
         match cores.iter_mut().find(|(there, _)| *there == core) {
             Some((_, readings)) => readings.push(reading),
             None => cores.push((core, vec![reading])),
@@ -110,15 +126,24 @@ fn by_core(targets: &[Target]) -> Vec<(usize, Vec<Reading>)> {
     cores
 }
 
-async fn read_here(shard: Rc<Shard>, readings: Vec<Reading>, budget: &mut Budget) -> Vec<(usize, Given)> {
+async fn read_here(
+    shard: Rc<Shard>,
+    readings: Vec<Reading>,
+    budget: &mut Budget,
+) -> Vec<(usize, Given)> {
     let mut results = Vec::with_capacity(readings.len());
     for reading in readings {
-        let home = shard.topics.by_id(&reading.topic_id).map(|topic| topic.home(reading.index));
+        let home = shard
+            .topics
+            .by_id(&reading.topic_id)
+            .map(|topic| topic.home(reading.index));
         let Some(Home::Here(partition)) = home else {
             results.push((reading.place, Given::error(ErrorCode::NotLeaderOrFollower)));
             continue;
         };
-        let given = partition.read(reading.wanted, budget.bytes, budget.first).await;
+        let given = partition
+            .read(reading.wanted, budget.bytes, budget.first)
+            .await;
         budget.bytes = budget.bytes.saturating_sub(given.bytes);
         budget.first &= given.bytes == 0;
         results.push((reading.place, given));
@@ -127,17 +152,37 @@ async fn read_here(shard: Rc<Shard>, readings: Vec<Reading>, budget: &mut Budget
 }
 
 /// Returns when one of the partitions has something new, after `wait`, or when nobody is there any more to be told.
-pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given], wait: Duration, replies: &Replies) {
+pub(super) async fn wait(
+    shard: &Rc<Shard>,
+    targets: &[Target],
+    given: &[Given],
+    wait: Duration,
+    replies: &Replies,
+) {
     let id: WaitId = (shard.index, shard.waits_from_afar.number());
     let by_core = by_core(targets);
-    let elsewhere: Vec<usize> = by_core.iter().map(|(core, _)| *core).filter(|core| *core != shard.index).collect();
+    let elsewhere: Vec<usize> = by_core
+        .iter()
+        .map(|(core, _)| *core)
+        .filter(|core| *core != shard.index)
+        .collect();
     let mut waits = Vec::with_capacity(by_core.len());
     for (core, readings) in by_core {
         let seen: Vec<(Uuid, i32, i64)> = readings
             .iter()
-            .map(|reading| (reading.topic_id, reading.index, given[reading.place].high_watermark))
+            .map(|reading| {
+                (
+                    reading.topic_id,
+                    reading.index,
+                    given[reading.place].high_watermark,
+                )
+            })
             .collect();
-        waits.push(shard.call(core, move |there| wait_here(there, id, seen, wait)).await);
+        waits.push(
+            shard
+                .call(core, move |there| wait_here(there, id, seen, wait))
+                .await,
+        );
     }
     if waits.is_empty() {
         shard.ring.sleep(wait).await;
@@ -149,14 +194,21 @@ pub(super) async fn wait(shard: &Rc<Shard>, targets: &[Target], given: &[Given],
     let first = futures_util::future::select(futures_util::future::select_all(waits), gone).await;
     if !alone || matches!(first, Either::Right(_)) {
         for core in elsewhere {
-            shard.tell(core, move |there| there.waits_from_afar.call_off(id)).await;
+            shard
+                .tell(core, move |there| there.waits_from_afar.call_off(id))
+                .await;
         }
     }
 }
 
 /// Returns when the high watermark of one of the partitions is another than the one seen, or after `wait`.
 /// It can be called off as soon as this has returned.
-fn wait_here(shard: Rc<Shard>, id: WaitId, seen: Vec<(Uuid, i32, i64)>, wait: Duration) -> impl Future<Output = ()> {
+fn wait_here(
+    shard: Rc<Shard>,
+    id: WaitId,
+    seen: Vec<(Uuid, i32, i64)>,
+    wait: Duration,
+) -> impl Future<Output = ()> {
     let notice = Rc::new(Notice::default());
     if id.0 != shard.index {
         shard.waits_from_afar.begin(id, notice.clone());
@@ -167,7 +219,12 @@ fn wait_here(shard: Rc<Shard>, id: WaitId, seen: Vec<(Uuid, i32, i64)>, wait: Du
     }
 }
 
-async fn wait_for_news(shard: &Shard, notice: &Rc<Notice>, seen: Vec<(Uuid, i32, i64)>, wait: Duration) {
+async fn wait_for_news(
+    shard: &Shard,
+    notice: &Rc<Notice>,
+    seen: Vec<(Uuid, i32, i64)>,
+    wait: Duration,
+) {
     // Whoever stops has woken all that were parked and will not do so again.
     if shard.stopping.get() {
         return;
