@@ -178,7 +178,7 @@ macro_rules! handlers {
             // Has two stages and is dispatched before.
             ApiKey::Produce => unreachable!("Produce does not come here"),
             $(ApiKey::$key => {
-                let request = $context.decode(Message::read(&mut $body, $context.version))?;
+                let request = $context.decode(Message::read_front(&mut $body, $context.version))?;
                 $module::handle($context, request).await
             })*
         }

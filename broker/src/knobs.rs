@@ -178,6 +178,11 @@ pub const DIFFERENCES: &[(&str, &str, &str)] = &[
         "an acknowledged record is on the device",
     ),
     (
+        "group.initial.rebalance.delay.ms",
+        "3000",
+        "a first poll comes at once, as with Kafka's container images",
+    ),
+    (
         "listeners",
         "PLAINTEXT://:9092",
         "nothing is opened to the network unless asked for",

@@ -48,22 +48,26 @@ pub trait Message<'a>: Field<'a> + Default + Clone + std::fmt::Debug {
 
     /// Reads a whole body: bytes left over are an error.
     fn read(r: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
+        let message = Self::read_front(r, version)?;
+        r.finish()?;
+        Ok(message)
+    }
+
+    /// Reads a body and passes over what stands behind it, as Kafka's broker does. Clients rely on that: librdkafka sends
+    /// Metadata v13 for all topics with three bytes too many.
+    fn read_front(r: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let Definition {
             versions, flexible, ..
         } = Self::DEFINITION;
         if !versions.contains(version) {
             return Err(DecodeError::UnsupportedVersion(version));
         }
-        let message = Self::get(
-            r,
-            At {
-                version,
-                flexible: flexible.contains(version),
-                nullable: false,
-            },
-        )?;
-        r.finish()?;
-        Ok(message)
+        let at = At {
+            version,
+            flexible: flexible.contains(version),
+            nullable: false,
+        };
+        Self::get(r, at)
     }
 
     /// Appends the body. What cannot be written is reported by [`Writer::finish`].

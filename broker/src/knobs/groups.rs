@@ -16,7 +16,7 @@ pub(super) const GROUPS: &[Knob] = super::rows! { broker:
     "offsets.topic.compression.codec"           Int    "0"                        _                              restart later   "Codec of __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
     "offsets.retention.minutes"                 Int    "10080"                    [1 ..]                         restart obeyed  "How long offsets of an empty group are kept.";
     "offsets.retention.check.interval.ms"       Long   "600000"                   [1 ..]                         restart obeyed  "Interval of the search for expired offsets.";
-    "offsets.commit.timeout.ms"                 Int    "5000"                     [1 ..]                         restart obeyed  "Longest wait until a commit is stored.";
+    "offsets.commit.timeout.ms"                 Int    "5000"                     [1 ..]                         restart later   "Longest wait until a commit is stored.";
     "offsets.load.buffer.size"                  Int    "5242880"                  [1 ..]                         restart nothing "Read buffer of Kafka while it loads offsets.";
     "group.coordinator.append.linger.ms"        Int    "-1"                       [-1 ..]                        restart nothing "How long Kafka's coordinator gathers records; here the commit group does it.";
     "group.coordinator.background.threads"      Int    "2"                        [1 ..]                         restart nothing "Background threads of Kafka's coordinator; here the cores decide.";
