@@ -11,8 +11,10 @@ use crate::log::{Index, Log};
 use crate::segment::index::{ActiveIndex, BatchSpan, OffsetIndex, TimeIndex};
 use crate::{dir, snapshot};
 
-/// Ahead of a busy segment's end at least so much is set aside.
+/// Ahead of a busy segment's end up to so much is set aside.
 const AHEAD_BYTES: u64 = 32 << 20;
+/// A segment with less than this gets its blocks as they are written.
+const BUSY_BYTES_MIN: u64 = 1 << 20;
 const FULL_RETRY: Duration = Duration::from_millis(500);
 
 impl CoreDir {
@@ -60,9 +62,11 @@ impl CoreDir {
         let (base, ready, needed, allocated, busy) = {
             let state = log.state.borrow();
             let active = state.active();
-            let needed = active.info.bytes.next_multiple_of(BLOCK) + AHEAD_BYTES;
-            // Bytes waiting in this amount are what direct writes are for.
-            let busy = active.info.bytes >= crate::knobs::DIRECT_BYTES_MIN;
+            // As much again as there is: a log that grew by small appends must not set aside what only a busy one needs,
+            // or thousands of them fill the device with nothing.
+            let ahead = active.info.bytes.min(AHEAD_BYTES);
+            let needed = (active.info.bytes + ahead).next_multiple_of(BLOCK);
+            let busy = active.info.bytes >= BUSY_BYTES_MIN;
             (
                 active.info.base_offset,
                 active.ready,
