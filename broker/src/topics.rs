@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use millstream_protocol::error::ErrorCode;
 use millstream_protocol::uuid::Uuid;
 
 use crate::partition::Partition;
 use crate::partition::config::PartitionConfig;
+use crate::shard::Shard;
 
 /// One topic.
 pub(crate) struct Topic {
@@ -99,6 +101,25 @@ impl Topic {
             places.resize(index + 1, Place::Nowhere);
         }
         places[index] = place;
+    }
+}
+
+impl Shard {
+    /// The core a partition lives on.
+    pub(crate) fn core_of(&self, topic: &Topic, index: i32) -> Result<usize, ErrorCode> {
+        match topic.home(index) {
+            Home::Here(_) => Ok(self.index),
+            Home::Core(core) => Ok(core),
+            Home::Nowhere => Err(ErrorCode::UnknownTopicOrPartition),
+        }
+    }
+
+    /// A partition of this core, for a request that was sent here; it may have gone on the way.
+    pub(crate) fn partition(&self, topic: &Uuid, index: i32) -> Result<Rc<Partition>, ErrorCode> {
+        match self.topics.by_id(topic).map(|topic| topic.home(index)) {
+            Some(Home::Here(partition)) => Ok(partition),
+            _ => Err(ErrorCode::NotLeaderOrFollower),
+        }
     }
 }
 

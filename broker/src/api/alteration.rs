@@ -180,8 +180,5 @@ fn check(shard: &Shard, resource: &Resource, how: How) -> Result<Overrides, Refu
 }
 
 fn outcome(refusal: Refusal) -> Outcome {
-    let message = refusal
-        .message
-        .unwrap_or_else(|| refusal.error.message().to_owned());
-    (refusal.error, Some(message))
+    (refusal.error, Some(refusal.text()))
 }

@@ -42,14 +42,7 @@ pub(crate) async fn handle(
     let results = added.into_iter().map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (
-                refusal.error,
-                Some(
-                    refusal
-                        .message
-                        .unwrap_or_else(|| refusal.error.message().to_owned()),
-                ),
-            ),
+            Err(refusal) => (refusal.error, Some(refusal.text())),
         };
         CreatePartitionsTopicResult {
             name: topic.name.into(),

@@ -101,12 +101,7 @@ fn result(
         }
         Err(refusal) => {
             result.error_code = refusal.error.code();
-            result.error_message = Some(
-                refusal
-                    .message
-                    .unwrap_or_else(|| refusal.error.message().to_owned())
-                    .into(),
-            );
+            result.error_message = Some(refusal.text().into());
             result.configs = None;
         }
     }

@@ -9,7 +9,6 @@ use millstream_protocol::messages::delete_records::{
 use crate::api::{RequestContext, errors};
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
-use crate::topics::Home;
 
 /// What the low watermark is when there is an error (`DeleteRecordsResponse.INVALID_LOW_WATERMARK`).
 const NO_LOW_WATERMARK: i64 = -1;
@@ -58,19 +57,11 @@ async fn delete(
     if topic.internal {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let core = match topic.home(index) {
-        Home::Here(_) => shard.index,
-        Home::Core(core) => core,
-        Home::Nowhere => return Err(ErrorCode::UnknownTopicOrPartition),
-    };
+    let core = shard.core_of(&topic, index)?;
     let id = topic.id;
     shard
         .on(core, move |there| async move {
-            let Some(Home::Here(partition)) =
-                there.topics.by_id(&id).map(|topic| topic.home(index))
-            else {
-                return Err(ErrorCode::NotLeaderOrFollower);
-            };
+            let partition = there.partition(&id, index)?;
             if !partition.config.borrow().delete {
                 return Err(ErrorCode::PolicyViolation);
             }

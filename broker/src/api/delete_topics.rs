@@ -38,14 +38,7 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsReques
     let responses = deleted.into_iter().map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (
-                refusal.error,
-                Some(
-                    refusal
-                        .message
-                        .unwrap_or_else(|| refusal.error.message().to_owned()),
-                ),
-            ),
+            Err(refusal) => (refusal.error, Some(refusal.text())),
         };
         DeletableTopicResult {
             name: topic.name.map(Into::into),

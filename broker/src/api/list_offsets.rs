@@ -5,21 +5,17 @@
 //! upload (KIP-1023).
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use millstream_protocol::uuid::Uuid;
 
 use crate::api::{RequestContext, errors};
 use crate::net::replies::Reply;
 use crate::partition::Partition;
 use crate::security::{Operation, Resource};
-use crate::shard::Shard;
-use crate::topics::Home;
 
 /// Timestamps that are names (ListOffsetsRequest, RemoteLogManager).
 const LATEST: i64 = -1;
@@ -95,11 +91,7 @@ async fn find(
         .topics
         .by_name(topic)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let core = match topic.home(partition.partition_index) {
-        Home::Here(_) => shard.index,
-        Home::Core(core) => core,
-        Home::Nowhere => return Err(ErrorCode::UnknownTopicOrPartition),
-    };
+    let core = shard.core_of(&topic, partition.partition_index)?;
     let (id, index) = (topic.id, partition.partition_index);
     let (epoch, timestamp, version) = (
         partition.current_leader_epoch,
@@ -108,18 +100,11 @@ async fn find(
     );
     shard
         .on(core, move |there| async move {
-            let partition = at_home(&there, &id, index)?;
+            let partition = there.partition(&id, index)?;
             partition.check_epoch(epoch)?;
             look_up(&partition, timestamp, version).await
         })
         .await
-}
-
-fn at_home(shard: &Shard, id: &Uuid, index: i32) -> Result<Rc<Partition>, ErrorCode> {
-    match shard.topics.by_id(id).map(|topic| topic.home(index)) {
-        Some(Home::Here(partition)) => Ok(partition),
-        _ => Err(ErrorCode::NotLeaderOrFollower),
-    }
 }
 
 async fn look_up(partition: &Partition, timestamp: i64, version: i16) -> Result<Found, ErrorCode> {

@@ -9,7 +9,6 @@ use millstream_protocol::messages::offset_for_leader_epoch::{
 use crate::api::RequestContext;
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
-use crate::topics::Home;
 
 pub(crate) async fn handle(
     context: &RequestContext,
@@ -51,11 +50,7 @@ async fn find(
         .topics
         .by_name(topic)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let core = match topic.home(asked.partition) {
-        Home::Here(_) => shard.index,
-        Home::Core(core) => core,
-        Home::Nowhere => return Err(ErrorCode::UnknownTopicOrPartition),
-    };
+    let core = shard.core_of(&topic, asked.partition)?;
     let (id, index, current, epoch) = (
         topic.id,
         asked.partition,
@@ -64,11 +59,7 @@ async fn find(
     );
     shard
         .on(core, move |there| async move {
-            let Some(Home::Here(partition)) =
-                there.topics.by_id(&id).map(|topic| topic.home(index))
-            else {
-                return Err(ErrorCode::NotLeaderOrFollower);
-            };
+            let partition = there.partition(&id, index)?;
             partition.check_epoch(current)?;
             // The current epoch ends where the log does, even if nothing was written in it.
             if epoch == partition.leader_epoch.get() {

@@ -152,6 +152,12 @@ impl Refusal {
             message: Some(message.into()),
         }
     }
+
+    /// The sentence for the client: this case's own, or the code's.
+    pub fn text(self) -> String {
+        self.message
+            .unwrap_or_else(|| self.error.message().to_owned())
+    }
 }
 
 impl From<ErrorCode> for Refusal {
