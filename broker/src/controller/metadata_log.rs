@@ -147,12 +147,24 @@ impl MetadataLog {
         let mut bytes = Vec::new();
         log::encode_entry(entry, self.flushed.get(), &mut bytes);
         let len = bytes.len() as u64;
-        self.file
-            .write_at(vec![bytes.into()], self.end.get())
-            .await?;
+        let written = self.file.write_at(vec![bytes.into()], self.end.get()).await;
+        if let Err(cause) = written {
+            if cause.kind() == io::ErrorKind::StorageFull {
+                self.take_back().await?;
+            }
+            return Err(cause);
+        }
         self.file.sync_data().await?;
         self.end.set(self.end.get() + len);
         self.flushed.set(entry.position.index);
+        self.failed.set(false);
+        Ok(())
+    }
+
+    /// A full disk passes: what was written of the entry is cut off, and the log goes on when there is space.
+    async fn take_back(&self) -> io::Result<()> {
+        self.file.set_len(self.end.get()).await?;
+        self.file.sync_all().await?;
         self.failed.set(false);
         Ok(())
     }
