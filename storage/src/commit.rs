@@ -76,6 +76,8 @@ pub(crate) struct Commit {
     flying: VecDeque<Flying>,
     writes: usize,
     flushing: bool,
+    /// The last unit that was given to the journal.
+    sent: u64,
     durable: u64,
 }
 
@@ -105,6 +107,7 @@ impl Commit {
             flying: VecDeque::new(),
             writes: 0,
             flushing: false,
+            sent: 0,
             durable: 0,
         }
     }
@@ -229,7 +232,9 @@ impl CoreDir {
             if self.is_offline() || self.stopped.get() {
                 return;
             }
-            while let Some(unit) = self.may_write() {
+            while self.may_write() {
+                let next = self.commit.borrow_mut().next_unit();
+                let Some(unit) = next else { break };
                 self.fetch_prefixes(&unit).await;
                 if self.is_offline() {
                     return;
@@ -241,24 +246,24 @@ impl CoreDir {
                     break;
                 }
             }
+            self.send_mark();
             self.start_flush();
             self.work.changed_since(seen).await;
         }
     }
 
-    fn may_write(&self) -> Option<Unit> {
-        let mut commit = self.commit.borrow_mut();
-        if commit.writes >= WRITES_IN_FLIGHT_MAX || self.is_offline() {
-            return None;
+    fn may_write(&self) -> bool {
+        self.commit.borrow().writes < WRITES_IN_FLIGHT_MAX && !self.is_offline()
+    }
+
+    /// An entry without items, whose header says that a journal file was settled: only then is that file free. It must go
+    /// out ahead of a unit that finds no room, or that unit would wait for it, and it for the unit.
+    fn send_mark(self: &Rc<Self>) {
+        if self.may_write() && self.journal.borrow().wants_mark() {
+            let number = self.commit.borrow().sent;
+            // Without a place now, the flush that frees a file rings again.
+            let _no_place = self.send(Unit::new(number));
         }
-        let number = commit.open.number;
-        commit.next_unit().or_else(|| {
-            // An empty unit: its header alone frees a settled journal file.
-            self.journal.borrow().wants_mark().then(|| {
-                commit.open.number += 1;
-                Unit::new(number)
-            })
-        })
     }
 
     /// Lays the unit into an entry and starts its writes.
@@ -292,7 +297,10 @@ impl CoreDir {
             direct,
         };
         self.start_writes(&flying, place, writes);
-        self.commit.borrow_mut().flying.push_back(flying);
+        let mut commit = self.commit.borrow_mut();
+        assert!(flying.number >= commit.sent, "units go out in order");
+        commit.sent = flying.number;
+        commit.flying.push_back(flying);
         Ok(())
     }
 
@@ -412,7 +420,8 @@ impl CoreDir {
             }
         }
         let mut commit = self.commit.borrow_mut();
-        assert!(number > commit.durable, "units become durable in order");
+        // Equal after a mark alone, which has no unit of its own.
+        assert!(number >= commit.durable, "units become durable in order");
         commit.durable = number;
         commit.flushing = false;
         drop(commit);

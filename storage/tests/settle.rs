@@ -221,3 +221,35 @@ fn a_log_deleted_and_created_again_under_its_name_is_empty() {
         stop(&ring, &store).await;
     });
 }
+
+/// More than the journal holds, appended before anything of it can be settled: what does not fit waits for a file, and the
+/// file for an entry that says it is settled.
+#[test]
+fn a_journal_that_is_full_at_once_goes_on() {
+    const LOGS: i32 = 64;
+    let seed = seed("full journal");
+    let dir = temp();
+    let path = dir.path().to_owned();
+    block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let mut logs = Vec::new();
+        for n in 0..LOGS {
+            let log = store.create_log(TOPIC, log_id(n), 0, 0, config()).await;
+            logs.push(log.expect("creates"));
+        }
+        for round in 0..3 {
+            let mut last = None;
+            for n in 0..16_000 {
+                let batch = batch(&mut rng, 1_000, round);
+                last = Some(append(&logs[n % logs.len()], &batch, 0).0.ticket);
+            }
+            let waiting = store.wait(last.expect("appended"));
+            ring.timeout(std::time::Duration::from_secs(60), waiting)
+                .await
+                .expect("no wait is for ever")
+                .expect("flushed");
+        }
+        stop(&ring, &store).await;
+    });
+}
