@@ -40,11 +40,11 @@ impl Ring {
                 self.yield_now().await;
                 continue;
             }
-            let polls = self.0.polls.get();
+            let polls = self.kernel().polls.get();
             self.let_all_run().await;
-            let quiet = self.0.polls.get() == polls;
+            let quiet = self.kernel().polls.get() == polls;
             nap = if quiet {
-                self.0.timers.until_next(self.now()).min(NAP_MAX)
+                self.kernel().timers.until_next(self.now()).min(NAP_MAX)
             } else {
                 Duration::ZERO
             };
@@ -53,7 +53,7 @@ impl Ring {
 
     /// One turn of at most `nap`. Wakes whoever it brought something, and returns how many that may be.
     fn turn(&self, nap: Duration) -> usize {
-        let mut queues = self.0.queues.borrow_mut();
+        let mut queues = self.kernel().queues.borrow_mut();
         let completions = queues.turn(nap);
         let mut news = std::mem::take(&mut queues.news);
         drop(queues);
@@ -62,19 +62,19 @@ impl Ring {
         news.finished.clear();
         news.woken.drain(..).for_each(Waker::wake);
         for bell in news.rung.drain(..) {
-            let bell = self.0.bells.borrow().get(bell).cloned();
+            let bell = self.kernel().bells.borrow().get(bell).cloned();
             if let Some(bell) = bell {
                 bell.wake();
             }
         }
-        self.0.queues.borrow_mut().news = news;
-        completions + self.0.timers.wake_due(self.now())
+        self.kernel().queues.borrow_mut().news = news;
+        completions + self.kernel().timers.wake_due(self.now())
     }
 
     /// Returns after every task that can run now had its turn, in both queues: the driver leaves the data
     /// queue, and comes back by a task that stands last in the other one.
     async fn let_all_run(&self) {
-        let round = &self.0.round;
+        let round = &self.kernel().round;
         round.asked.set(true);
         if let Some(turner) = round.turner.take() {
             turner.wake();
@@ -91,7 +91,7 @@ impl Ring {
 
     /// The turning point of [`Ring::let_all_run`], in the background queue.
     pub(crate) async fn turn_round(self) {
-        let round = &self.0.round;
+        let round = &self.kernel().round;
         poll_fn(|cx| {
             round.turner.set(Some(cx.waker().clone()));
             if round.asked.replace(false) {

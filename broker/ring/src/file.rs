@@ -13,6 +13,8 @@ use crate::gather::Remaining;
 use crate::op::{Fd, Held, OnDrop, Op, Thing};
 use crate::path::c_path;
 use crate::ring::Ring;
+#[cfg(feature = "simulation")]
+use crate::sim::file::SimFile;
 
 /// The most one read asks for, in bytes: below the kernel's own limit of 2 GiB and a multiple of a block.
 const READ_MAX: usize = 1 << 30;
@@ -46,11 +48,12 @@ pub struct File {
     backing: Backing,
 }
 
-/// What stands behind a file. The simulated disk of the tests gets its variant here, so that no type
-/// parameter leaks upward.
+/// What stands behind a file. The simulated disk of the tests is a variant, so that no type parameter leaks upward.
 #[derive(Clone)]
 enum Backing {
     Kernel(KernelFile),
+    #[cfg(feature = "simulation")]
+    Sim(SimFile),
 }
 
 #[derive(Clone)]
@@ -66,6 +69,11 @@ impl File {
     /// # Errors
     /// Those of openat(2).
     pub async fn open(ring: &Ring, path: &Path, how: Open) -> io::Result<File> {
+        #[cfg(feature = "simulation")]
+        if let Some(world) = ring.world() {
+            let backing = Backing::Sim(SimFile::open(world, path, how).await?);
+            return Ok(File { backing });
+        }
         let mut flags = libc::O_CLOEXEC;
         flags |= match (how.read, how.write) {
             (true, true) => libc::O_RDWR,
@@ -97,8 +105,11 @@ impl File {
     /// # Errors
     /// Those of pread(2). Bytes read before an error are lost.
     pub async fn read_at(&self, offset: u64, len: usize) -> io::Result<Buffer> {
-        let Backing::Kernel(file) = &self.backing;
-        file.read_at(offset, len).await
+        match &self.backing {
+            Backing::Kernel(file) => file.read_at(offset, len).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.read_at(offset, len).await,
+        }
     }
 
     /// Writes all `parts` one after another at `offset`. A short write is continued.
@@ -106,8 +117,11 @@ impl File {
     /// # Errors
     /// Those of pwritev(2). Any prefix may have been written then.
     pub async fn write_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
-        let Backing::Kernel(file) = &self.backing;
-        file.write_at(parts, offset).await
+        match &self.backing {
+            Backing::Kernel(file) => file.write_at(parts, offset).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.write_at(&parts, offset).await,
+        }
     }
 
     /// fdatasync(2): the bytes, and what is needed to find them, are on the device.
@@ -131,13 +145,11 @@ impl File {
     /// # Errors
     /// Those of fallocate(2): ENOSPC, or EOPNOTSUPP where the file system cannot.
     pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        let Backing::Kernel(file) = &self.backing;
-        let entry = || {
-            opcode::Fallocate::new(file.target(), len)
-                .offset(offset)
-                .build()
-        };
-        file.repeat(entry).await
+        match &self.backing {
+            Backing::Kernel(file) => file.allocate(offset, len).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.allocate(offset, len).await,
+        }
     }
 
     /// Cuts or extends to `len` bytes.
@@ -145,22 +157,10 @@ impl File {
     /// # Errors
     /// Those of ftruncate(2).
     pub async fn set_len(&self, len: u64) -> io::Result<()> {
-        let Backing::Kernel(file) = &self.backing;
-        match file
-            .repeat(|| opcode::Ftruncate::new(file.target(), len).build())
-            .await
-        {
-            // Linux before 6.9 has no such operation.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                // SAFETY: a plain system call on an open descriptor.
-                let result = unsafe { libc::ftruncate(file.fd.as_raw_fd(), len.cast_signed()) };
-                if result == 0 {
-                    Ok(())
-                } else {
-                    Err(io::Error::last_os_error())
-                }
-            }
-            other => other,
+        match &self.backing {
+            Backing::Kernel(file) => file.set_len(len).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.set_len(len).await,
         }
     }
 
@@ -169,38 +169,29 @@ impl File {
     /// # Errors
     /// Those of fstat(2).
     pub async fn len(&self) -> io::Result<u64> {
-        let Backing::Kernel(file) = &self.backing;
-        // SAFETY: stat is plain data and fully written by the call.
-        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-        // An open file's length is in memory: no reason to go through the ring.
-        // SAFETY: a plain system call on an open descriptor; the result lives through it.
-        match unsafe { libc::fstat(file.fd.as_raw_fd(), &mut stat) } {
-            0 => Ok(stat.st_size.cast_unsigned()),
-            _ => Err(io::Error::last_os_error()),
+        match &self.backing {
+            Backing::Kernel(file) => file.len(),
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => Ok(file.len()),
         }
     }
 
     async fn sync(&self, flags: types::FsyncFlags) -> io::Result<()> {
-        let Backing::Kernel(file) = &self.backing;
-        let entry = opcode::Fsync::new(file.target()).flags(flags).build();
-        // A sync is never repeated: not even EINTR leaves it clear what the first one reported.
-        // SAFETY: the entry points to nothing.
-        let op = unsafe {
-            Op::start(
-                &file.ring,
-                entry,
-                Held::new(&file.fd, Thing::Nothing),
-                OnDrop::Finish,
-            )
-        };
-        op.await.result.map(drop)
+        match &self.backing {
+            Backing::Kernel(file) => file.sync(flags).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.sync().await,
+        }
     }
 }
 
 impl std::fmt::Debug for File {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Backing::Kernel(file) = &self.backing;
-        write!(f, "File({})", file.fd.as_raw_fd())
+        match &self.backing {
+            Backing::Kernel(file) => write!(f, "File({})", file.fd.as_raw_fd()),
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => write!(f, "File({})", file.path().display()),
+        }
     }
 }
 
@@ -276,6 +267,60 @@ impl KernelFile {
             }
         }
         Ok(())
+    }
+
+    async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        let entry = || {
+            opcode::Fallocate::new(self.target(), len)
+                .offset(offset)
+                .build()
+        };
+        self.repeat(entry).await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        match self
+            .repeat(|| opcode::Ftruncate::new(self.target(), len).build())
+            .await
+        {
+            // Linux before 6.9 has no such operation.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                // SAFETY: a plain system call on an open descriptor.
+                let result = unsafe { libc::ftruncate(self.fd.as_raw_fd(), len.cast_signed()) };
+                if result == 0 {
+                    Ok(())
+                } else {
+                    Err(io::Error::last_os_error())
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        // SAFETY: stat is plain data and fully written by the call.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // An open file's length is in memory: no reason to go through the ring.
+        // SAFETY: a plain system call on an open descriptor; the result lives through it.
+        match unsafe { libc::fstat(self.fd.as_raw_fd(), &mut stat) } {
+            0 => Ok(stat.st_size.cast_unsigned()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    async fn sync(&self, flags: types::FsyncFlags) -> io::Result<()> {
+        let entry = opcode::Fsync::new(self.target()).flags(flags).build();
+        // A sync is never repeated: not even EINTR leaves it clear what the first one reported.
+        // SAFETY: the entry points to nothing.
+        let op = unsafe {
+            Op::start(
+                &self.ring,
+                entry,
+                Held::new(&self.fd, Thing::Nothing),
+                OnDrop::Finish,
+            )
+        };
+        op.await.result.map(drop)
     }
 
     /// An operation without memory, until it ends with something else than "try again".

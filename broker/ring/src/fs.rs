@@ -20,6 +20,10 @@ const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
 /// # Errors
 /// Those of rename(2).
 pub async fn rename(ring: &Ring, from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.rename(from, to).await;
+    }
     let paths = [c_path(from)?, c_path(to)?];
     let entry = opcode::RenameAt::new(HERE, paths[0].as_ptr(), HERE, paths[1].as_ptr()).build();
     let held = Held::without_fd(Thing::Paths(paths));
@@ -35,6 +39,10 @@ pub async fn rename(ring: &Ring, from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of unlink(2).
 pub async fn unlink(ring: &Ring, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.unlink(path).await;
+    }
     on_path(ring, path, |path| {
         opcode::UnlinkAt::new(HERE, path.as_ptr()).build()
     })
@@ -46,6 +54,10 @@ pub async fn unlink(ring: &Ring, path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of rmdir(2).
 pub async fn remove_dir(ring: &Ring, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.remove_dir(path).await;
+    }
     on_path(ring, path, |path| {
         opcode::UnlinkAt::new(HERE, path.as_ptr())
             .flags(libc::AT_REMOVEDIR)
@@ -59,6 +71,10 @@ pub async fn remove_dir(ring: &Ring, path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of mkdir(2).
 pub async fn create_dir(ring: &Ring, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.create_dir(path).await;
+    }
     on_path(ring, path, |path| {
         opcode::MkDirAt::new(HERE, path.as_ptr())
             .mode(0o755)
@@ -72,6 +88,10 @@ pub async fn create_dir(ring: &Ring, path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of open(2) and fsync(2).
 pub async fn sync_dir(ring: &Ring, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.sync_dir(path).await;
+    }
     let fd = open_at(
         ring,
         path,
@@ -131,6 +151,10 @@ pub async fn write_durably(ring: &Ring, path: &Path, content: &[u8]) -> io::Resu
 /// # Errors
 /// Those of statx(2) except that nothing is there.
 pub async fn exists(ring: &Ring, path: &Path) -> io::Result<bool> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.exists(path).await;
+    }
     match stat(ring, path, libc::STATX_TYPE).await {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -143,6 +167,10 @@ pub async fn exists(ring: &Ring, path: &Path) -> io::Result<bool> {
 /// # Errors
 /// Those of statx(2).
 pub async fn len(ring: &Ring, path: &Path) -> io::Result<u64> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = ring.world() {
+        return world.len(path).await;
+    }
     Ok(stat(ring, path, libc::STATX_SIZE).await?.stx_size)
 }
 
@@ -153,6 +181,10 @@ pub async fn len(ring: &Ring, path: &Path) -> io::Result<u64> {
 /// # Errors
 /// Those of statx(2); for a directory, those of creating a file in it.
 pub async fn direct_io(ring: &Ring, path: &Path) -> io::Result<Option<u32>> {
+    #[cfg(feature = "simulation")]
+    if ring.world().is_some() {
+        return Ok(Some(512));
+    }
     let mut target = path.to_path_buf();
     let is_dir = (u32::from(stat(ring, path, libc::STATX_TYPE).await?.stx_mode) & libc::S_IFMT)
         == libc::S_IFDIR;
@@ -194,6 +226,10 @@ pub struct Space {
 /// # Errors
 /// Those of statvfs(3).
 pub fn free_space(path: &Path) -> io::Result<Space> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = crate::sim::world::current() {
+        return Ok(world.free_space());
+    }
     let path = c_path(path)?;
     // SAFETY: statvfs is plain data and fully written by the call.
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
@@ -222,6 +258,10 @@ pub struct Entry {
 /// # Errors
 /// Those of readdir(3).
 pub fn list(path: &Path) -> io::Result<Vec<Entry>> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = crate::sim::world::current() {
+        return world.list(path);
+    }
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
@@ -234,6 +274,21 @@ pub fn list(path: &Path) -> io::Result<Vec<Entry>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+/// Length, and time of the last change in Unix milliseconds. Blocks the thread: for the start only.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn size_and_modified(path: &Path) -> io::Result<(u64, i64)> {
+    #[cfg(feature = "simulation")]
+    if let Some(world) = crate::sim::world::current() {
+        return world.size_and_modified(path);
+    }
+    let metadata = std::fs::metadata(path)?;
+    let since = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
+    let modified_ms = since.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    Ok((metadata.len(), modified_ms))
 }
 
 /// An operation on one path.

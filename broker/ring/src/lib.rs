@@ -8,6 +8,7 @@
 //! - [`File`], [`fs`], [`DirLock`]: the disk
 //! - [`Listener`], [`Socket`]: the network
 //! - [`mailbox`]: messages between cores
+//! - `sim`: a simulated disk and core, for tests, behind the feature `simulation`
 //!
 //! # The contract of buffers
 //!
@@ -44,6 +45,8 @@
 pub mod core;
 pub mod fs;
 pub mod mailbox;
+#[cfg(feature = "simulation")]
+pub mod sim;
 
 mod address;
 mod buffer;

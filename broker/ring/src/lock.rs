@@ -17,8 +17,16 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// [registered](DirLock::register) in the ring that carries them is released only when they are down,
 /// because the kernel tears a ring down after its last operation.
 #[derive(Debug)]
-pub struct DirLock {
-    file: File,
+pub struct DirLock(Held);
+
+#[derive(Debug)]
+enum Held {
+    File(File),
+    #[cfg(feature = "simulation")]
+    Sim(
+        #[expect(dead_code, reason = "held, and let go when it is dropped")]
+        crate::sim::world::Lock,
+    ),
 }
 
 impl DirLock {
@@ -28,6 +36,11 @@ impl DirLock {
     /// # Errors
     /// The file cannot be opened or locked at all.
     pub fn acquire(path: &Path, wait: Duration) -> io::Result<Option<DirLock>> {
+        #[cfg(feature = "simulation")]
+        if let Some(world) = crate::sim::world::current() {
+            let lock = crate::sim::world::Lock::acquire(&world, path.to_owned())?;
+            return Ok(lock.map(|lock| DirLock(Held::Sim(lock))));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -37,7 +50,7 @@ impl DirLock {
         let deadline = Instant::now() + wait;
         loop {
             if try_lock(&file)? {
-                return Ok(Some(DirLock { file }));
+                return Ok(Some(DirLock(Held::File(file))));
             }
             if Instant::now() >= deadline {
                 return Ok(None);
@@ -52,7 +65,11 @@ impl DirLock {
     /// # Errors
     /// The ring holds its limit of locks already, or the kernel refuses.
     pub fn register(&self, ring: &Ring) -> io::Result<()> {
-        ring.keep_open(self.file.as_raw_fd())
+        match &self.0 {
+            Held::File(file) => ring.keep_open(file.as_raw_fd()),
+            #[cfg(feature = "simulation")]
+            Held::Sim(_) => Ok(()),
+        }
     }
 }
 

@@ -18,11 +18,21 @@ use crate::driver::Round;
 use crate::mailbox::Bell;
 use crate::op::{Gather, Held, OnDrop, Slot, State, close_result};
 use crate::queues::{Queues, Setup};
+#[cfg(feature = "simulation")]
+use crate::sim::world::World;
 use crate::timers::{Sleep, Timers};
 
 /// One core's door to the kernel. Cheap to clone, bound to its thread.
 #[derive(Clone)]
-pub struct Ring(pub(crate) Rc<Inner>);
+pub struct Ring(Backing);
+
+/// What stands behind a ring. The simulation of the tests is a variant, so that no type parameter leaks upward.
+#[derive(Clone)]
+enum Backing {
+    Kernel(Rc<Inner>),
+    #[cfg(feature = "simulation")]
+    Sim(Rc<World>),
+}
 
 pub(crate) struct Inner {
     pub(crate) queues: RefCell<Queues>,
@@ -49,7 +59,7 @@ impl Ring {
         data_queue: TaskQueueHandle,
         background_queue: TaskQueueHandle,
     ) -> Ring {
-        let ring = Ring(Rc::new(Inner {
+        let ring = Ring(Backing::Kernel(Rc::new(Inner {
             queues: RefCell::new(setup.into_queues()),
             timers: Timers::default(),
             round: Round::default(),
@@ -60,26 +70,65 @@ impl Ring {
             data_queue,
             background_queue,
             bells: RefCell::new(Slab::new()),
-        }));
+        })));
         ring.look_at_clock();
         ring.spawn_uncounted(ring.clone().drive(), data_queue);
         ring.spawn_uncounted(ring.clone().turn_round(), background_queue);
         assert_eq!(
-            ring.0.tasks.borrow().len(),
+            ring.kernel().tasks.borrow().len(),
             OWN_TASKS,
             "the ring's own tasks have the first keys"
         );
         ring
     }
 
+    /// The kernel's side. A simulated ring has none: it knows files and time, not sockets, signals and other cores.
+    pub(crate) fn kernel(&self) -> &Rc<Inner> {
+        match &self.0 {
+            Backing::Kernel(inner) => inner,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(_) => panic!("a simulated core has no kernel"),
+        }
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn from_world(world: Rc<World>) -> Ring {
+        Ring(Backing::Sim(world))
+    }
+
+    /// The simulation behind this ring, if it is one.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn world(&self) -> Option<&Rc<World>> {
+        match &self.0 {
+            Backing::Kernel(_) => None,
+            Backing::Sim(world) => Some(world),
+        }
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        match &self.0 {
+            Backing::Kernel(inner) => &inner.timers,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(world) => &world.timers,
+        }
+    }
+
     /// Runs `task` beside the caller, in the queue of the data path. It is dropped when the core ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.spawn_into(task, self.0.data_queue);
+        #[cfg(feature = "simulation")]
+        if let Some(world) = self.world() {
+            return world.spawn(false, task);
+        }
+        self.spawn_into(task, self.kernel().data_queue);
     }
 
     /// Runs `task` in the queue with few shares: housekeeping that must never hold up data.
     pub fn spawn_background(&self, task: impl Future<Output = ()> + 'static) {
-        self.spawn_into(task, self.0.background_queue);
+        #[cfg(feature = "simulation")]
+        if let Some(world) = self.world() {
+            return world.spawn(true, task);
+        }
+        self.spawn_into(task, self.kernel().background_queue);
     }
 
     /// Waits for at least `duration`. On a busy core up to 5 ms more.
@@ -101,13 +150,21 @@ impl Ring {
 
     /// Time since a start that all cores of the process share. Never goes back.
     pub fn now(&self) -> Duration {
+        #[cfg(feature = "simulation")]
+        if let Some(world) = self.world() {
+            return world.now();
+        }
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
     }
 
     /// The wall clock in milliseconds since 1970, as of the present turn. May jump.
     pub fn wall_ms(&self) -> i64 {
-        self.0.wall_ms.get()
+        #[cfg(feature = "simulation")]
+        if let Some(world) = self.world() {
+            return world.wall_ms();
+        }
+        self.kernel().wall_ms.get()
     }
 
     /// Looks at the wall clock: once a turn, not once a batch.
@@ -115,7 +172,7 @@ impl Ring {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.0
+        self.kernel()
             .wall_ms
             .set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     }
@@ -139,22 +196,24 @@ impl Ring {
         mut task: Pin<Box<impl Future<Output = T> + ?Sized>>,
     ) -> T {
         poll_fn(|cx| {
-            self.0.polls.set(self.0.polls.get().wrapping_add(1));
+            self.kernel()
+                .polls
+                .set(self.kernel().polls.get().wrapping_add(1));
             task.as_mut().poll(cx)
         })
         .await
     }
 
     fn spawn_into(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
-        if !self.0.ending.get() {
+        if !self.kernel().ending.get() {
             // Boxed: a future that is handed on by value is stored once more at each step, for as long as it lives.
             self.spawn_uncounted(self.clone().counted(Box::pin(task)), queue);
         }
     }
 
     fn spawn_uncounted(&self, task: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) {
-        let key = self.0.tasks.borrow_mut().insert(None);
-        let inner = Rc::downgrade(&self.0);
+        let key = self.kernel().tasks.borrow_mut().insert(None);
+        let inner = Rc::downgrade(self.kernel());
         let task = async move {
             task.await;
             let handle = inner.upgrade().and_then(|inner| {
@@ -172,14 +231,14 @@ impl Ring {
         };
         let handle = glommio::spawn_local_into(task, queue)
             .expect("both queues live as long as the executor");
-        self.0.tasks.borrow_mut()[key] = Some(handle);
+        self.kernel().tasks.borrow_mut()[key] = Some(handle);
     }
 
     // --- operations ---
 
     /// Puts an operation into the table and its entry into the queue.
     pub(crate) fn queue(&self, entry: squeue::Entry, slot: Slot) -> usize {
-        let mut queues = self.0.queues.borrow_mut();
+        let mut queues = self.kernel().queues.borrow_mut();
         let key = queues.slots.insert(slot);
         queues.push(entry.user_data(key as u64));
         key
@@ -187,7 +246,7 @@ impl Ring {
 
     /// The result of an operation, or its waker stored.
     pub(crate) fn poll_slot(&self, key: usize, cx: &mut Context<'_>) -> Poll<(i32, Held)> {
-        let mut queues = self.0.queues.borrow_mut();
+        let mut queues = self.kernel().queues.borrow_mut();
         let slot = &mut queues.slots[key];
         match &mut slot.state {
             State::Done { result } => {
@@ -213,7 +272,7 @@ impl Ring {
 
     /// The future of an operation was dropped: see [`OnDrop`].
     pub(crate) fn abandon(&self, key: usize) {
-        let mut queues = self.0.queues.borrow_mut();
+        let mut queues = self.kernel().queues.borrow_mut();
         let slot = &mut queues.slots[key];
         // A waker may be the last thing that holds its task: drop it after the borrow ends.
         let state = std::mem::replace(&mut slot.state, State::Orphaned);
@@ -233,37 +292,37 @@ impl Ring {
 
     /// An empty gather list.
     pub(crate) fn take_gather(&self) -> Box<Gather> {
-        self.0.queues.borrow_mut().take_gather()
+        self.kernel().queues.borrow_mut().take_gather()
     }
 
     /// Gives a gather list back for reuse.
     pub(crate) fn give_gather(&self, gather: Box<Gather>) {
-        self.0.queues.borrow_mut().give_gather(gather);
+        self.kernel().queues.borrow_mut().give_gather(gather);
     }
 
     /// Has the ring itself hold `fd` open until the last operation of a killed process is done.
     pub(crate) fn keep_open(&self, fd: RawFd) -> io::Result<()> {
-        self.0.queues.borrow_mut().keep_open(fd)
+        self.kernel().queues.borrow_mut().keep_open(fd)
     }
 
     // --- bells between cores ---
 
     pub(crate) fn raw_fd(&self) -> RawFd {
-        self.0.queues.borrow().raw_fd()
+        self.kernel().queues.borrow().raw_fd()
     }
 
     pub(crate) fn add_bell(&self, bell: Rc<Bell>) -> usize {
-        self.0.bells.borrow_mut().insert(bell)
+        self.kernel().bells.borrow_mut().insert(bell)
     }
 
     pub(crate) fn remove_bell(&self, bell: usize) {
-        let removed = self.0.bells.borrow_mut().try_remove(bell);
+        let removed = self.kernel().bells.borrow_mut().try_remove(bell);
         drop(removed);
     }
 
     /// Wakes bell `bell` of the ring behind `fd`.
     pub(crate) fn ring_bell(&self, fd: RawFd, bell: u16) {
-        self.0.queues.borrow_mut().ring_bell(fd, bell);
+        self.kernel().queues.borrow_mut().ring_bell(fd, bell);
     }
 
     // --- the end ---
@@ -271,12 +330,12 @@ impl Ring {
     /// Cancels every task and waits until the kernel holds nothing of ours, at most `patience`.
     pub(crate) async fn end(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        self.0.ending.set(true);
+        self.kernel().ending.set(true);
         self.cancel_tasks(OWN_TASKS..usize::MAX).await;
         // One turn in any case: bells rung last have no operation that waits for them.
         loop {
             self.sleep(Duration::from_millis(1)).await;
-            if self.0.queues.borrow().in_flight() == 0 || Instant::now() >= deadline {
+            if self.kernel().queues.borrow().in_flight() == 0 || Instant::now() >= deadline {
                 break;
             }
         }
@@ -285,7 +344,7 @@ impl Ring {
 
     async fn cancel_tasks(&self, keys: std::ops::Range<usize>) {
         let taken: Vec<_> = {
-            let mut tasks = self.0.tasks.borrow_mut();
+            let mut tasks = self.kernel().tasks.borrow_mut();
             tasks
                 .iter_mut()
                 .filter(|(key, _)| keys.contains(key))

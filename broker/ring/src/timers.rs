@@ -58,8 +58,8 @@ pub(crate) struct Sleep {
 
 impl Sleep {
     pub(crate) fn new(ring: &Ring, duration: Duration) -> Sleep {
-        let number = ring.0.timers.next.get();
-        ring.0.timers.next.set(number + 1);
+        let number = ring.timers().next.get();
+        ring.timers().next.set(number + 1);
         Sleep {
             ring: ring.clone(),
             key: (ring.now().saturating_add(duration), number),
@@ -76,8 +76,7 @@ impl Future for Sleep {
         }
         let replaced = self
             .ring
-            .0
-            .timers
+            .timers()
             .sleeping
             .borrow_mut()
             .insert(self.key, cx.waker().clone());
@@ -88,6 +87,6 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.ring.0.timers.remove(&self.key);
+        self.ring.timers().remove(&self.key);
     }
 }

@@ -503,8 +503,5 @@ pub(super) fn span(position: u64, header: &BatchHeader) -> Option<BatchSpan> {
 
 /// Length and time of the last change, in Unix milliseconds. Blocks: for start only.
 pub(super) fn size_and_age(path: &Path) -> io::Result<(u64, i64)> {
-    let metadata = std::fs::metadata(path)?;
-    let since = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
-    let modified_ms = since.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    Ok((metadata.len(), modified_ms))
+    fs::size_and_modified(path)
 }

@@ -1,0 +1,208 @@
+//! What is going on while the power fails.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use millstream_ring::Ring;
+use millstream_storage::{Log, LogConfig, LogId, Store};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::model::{Life, Model, ModelLog, append, batch, verify_bytes};
+
+/// Partitions that exist at most.
+const PARTITIONS: i32 = 6;
+
+/// The model, shared with the acknowledgements and with the looks into power cuts. Never borrowed across an await or a
+/// call of the store.
+pub type Shared = Rc<RefCell<Model>>;
+
+pub fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 256 << 10,
+        file_delete_delay_ms: 5,
+        ..LogConfig::default()
+    }
+}
+
+/// Random work on a started store.
+pub struct Workload {
+    pub ring: Ring,
+    pub store: Rc<Store>,
+    pub model: Shared,
+    pub rng: ChaCha8Rng,
+    /// Rises with each topic that is created, over all sessions.
+    pub topics: Rc<RefCell<u8>>,
+}
+
+impl Workload {
+    /// Notes what is acknowledged, the moment it is.
+    pub fn listen(&self) {
+        let (store, model) = (Rc::downgrade(&self.store), self.model.clone());
+        self.store.on_commit(Box::new(move || {
+            let Some(store) = store.upgrade() else { return };
+            let durable = store.durable(0);
+            for log in model.borrow_mut().values_mut() {
+                let acked = log.open.iter().filter(|(t, _)| t.unit <= durable.unit);
+                log.acked = acked.map(|(_, end)| *end).max().unwrap_or(0).max(log.acked);
+                log.open.retain(|(t, _)| t.unit > durable.unit);
+            }
+        }));
+        let known: Vec<(i32, LogId)> = self
+            .model
+            .borrow()
+            .iter()
+            .map(|(n, l)| (*n, l.id))
+            .collect();
+        for (n, id) in known {
+            let log = self.store.log(&id).expect("verified before");
+            self.adorn(n, &log);
+        }
+    }
+
+    fn adorn(&self, n: i32, log: &Log) {
+        log.set_config(config());
+        let (model, id) = (Rc::downgrade(&self.model), log.id());
+        log.set_snapshot_source(Box::new(move || {
+            let Some(model) = model.upgrade() else {
+                return Vec::new();
+            };
+            let model = model.borrow();
+            let log = model.get(&n).filter(|log| log.id == id);
+            log.map_or(Vec::new(), ModelLog::snapshot)
+        }));
+    }
+
+    /// One random thing.
+    pub async fn step(&mut self) {
+        let n = self.rng.random_range(0..PARTITIONS);
+        if !self.model.borrow().contains_key(&n) {
+            return self.create(n).await;
+        }
+        match self.rng.random_range(0..100) {
+            0..65 => self.append_some(n).await,
+            65..73 => self.wait_acked(n).await,
+            73..78 => self.read(n).await,
+            78..84 => self.delete_records(n).await,
+            84..90 => self.retain(n).await,
+            90..93 => self.delete(n).await,
+            _ => {
+                let pause = Duration::from_micros(self.rng.random_range(0..20_000));
+                self.ring.sleep(pause).await
+            }
+        }
+    }
+
+    fn log(&self, n: i32) -> Rc<Log> {
+        let id = self.model.borrow()[&n].id;
+        self.store.log(&id).expect("it was created")
+    }
+
+    async fn create(&mut self, n: i32) {
+        let number = {
+            let mut topics = self.topics.borrow_mut();
+            *topics = topics.wrapping_add(1);
+            *topics
+        };
+        let id = LogId {
+            topic_id: [number; 16],
+            partition: n,
+        };
+        let log = ModelLog::new("cut".to_owned(), id);
+        let topic = log.topic.clone();
+        self.model.borrow_mut().insert(n, log);
+        let log = self.store.create_log(&topic, id, 0, 0, config()).await;
+        self.model.borrow_mut().get_mut(&n).expect("just put").life = Life::Live;
+        self.adorn(n, &log.expect("creates"));
+    }
+
+    async fn append_some(&mut self, n: i32) {
+        let log = self.log(n);
+        let count = match self.rng.random_range(0..8) {
+            0 => self.rng.random_range(20..100),
+            _ => self.rng.random_range(1..6),
+        };
+        for _ in 0..count {
+            let bytes = match self.rng.random_range(0..24) {
+                0 => self.rng.random_range(66_000..220_000),
+                1..4 => self.rng.random_range(4_000..60_000),
+                _ => self.rng.random_range(1..3_000),
+            };
+            let bytes = {
+                let mut model = self.model.borrow_mut();
+                batch(&mut self.rng, model.get_mut(&n).expect("there"), bytes)
+            };
+            self.store.admit(bytes.len()).await;
+            let epoch = (self.model.borrow()[&n].end() / 300) as i32;
+            let (ticket, stored) = append(&log, &bytes, epoch);
+            let mut model = self.model.borrow_mut();
+            let model = model.get_mut(&n).expect("there");
+            model.open.push((ticket, stored.next()));
+            model.batches.push(stored);
+        }
+    }
+
+    async fn wait_acked(&mut self, n: i32) {
+        let last = self.model.borrow()[&n].open.last().copied();
+        if let Some((ticket, end)) = last {
+            self.store.wait(ticket).await.expect("flushed");
+            assert!(self.model.borrow()[&n].acked >= end, "told so");
+        }
+    }
+
+    async fn read(&mut self, n: i32) {
+        let expected = self.model.borrow()[&n].clone();
+        verify_bytes(&self.log(n), &expected, "a read while it is written to").await;
+    }
+
+    async fn delete_records(&mut self, n: i32) {
+        let log = self.log(n);
+        let (start, end) = (log.log_start_offset(), log.flushed_end_offset());
+        let to = match self.rng.random_range(0..3) {
+            0 => end,
+            _ => self.rng.random_range(start..=end),
+        };
+        self.model
+            .borrow_mut()
+            .get_mut(&n)
+            .expect("there")
+            .start_max = to;
+        let at = log.delete_records(to).await.expect("deletes records");
+        assert_eq!(at, to);
+        self.model.borrow_mut().get_mut(&n).expect("there").start = to;
+    }
+
+    async fn retain(&mut self, n: i32) {
+        let log = self.log(n);
+        let retention_bytes = [0, 300 << 10, 1 << 20][self.rng.random_range(0..3)];
+        log.set_config(LogConfig {
+            retention_bytes,
+            retention_ms: -1,
+            ..config()
+        });
+        let end = log.log_end_offset();
+        self.model
+            .borrow_mut()
+            .get_mut(&n)
+            .expect("there")
+            .start_max = end;
+        log.retain(0).await.expect("retains");
+        log.set_config(config());
+        let mut model = self.model.borrow_mut();
+        let model = model.get_mut(&n).expect("there");
+        model.start = log.log_start_offset();
+        model.start_max = model.start;
+    }
+
+    async fn delete(&mut self, n: i32) {
+        let id = {
+            let mut model = self.model.borrow_mut();
+            let log = model.get_mut(&n).expect("there");
+            log.life = Life::Deleting;
+            log.id
+        };
+        self.store.delete_log(&id).await.expect("deletes");
+        self.model.borrow_mut().remove(&n);
+    }
+}
