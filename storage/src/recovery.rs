@@ -7,7 +7,7 @@
 
 mod replay;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,7 +148,7 @@ pub async fn open_locked(
     let found = locked.found;
     let cluster_id = dir::agree(&found, options.node_id, &options.cluster_id)?;
     let clean = found.iter().all(|f| f.generation().is_none());
-    let mut logs: HashMap<LogId, (LogSummary, Recovered)> = HashMap::new();
+    let mut logs: BTreeMap<LogId, (LogSummary, Recovered)> = BTreeMap::new();
     let (mut dirs, mut adopted_any, mut generation_max) = (Vec::new(), false, 1);
     let mut read = Vec::new();
     for (index, f) in found.iter().enumerate() {
@@ -338,7 +338,7 @@ fn summary(recovered: &Recovered, dir: usize, adopted: bool) -> LogSummary {
 
 /// The highest instance of a log wins; a copy in another directory is an earlier life of it.
 fn keep_newest(
-    logs: &mut HashMap<LogId, (LogSummary, Recovered)>,
+    logs: &mut BTreeMap<LogId, (LogSummary, Recovered)>,
     summary: LogSummary,
     recovered: Recovered,
 ) {

@@ -4,6 +4,7 @@
 //! newest batch of each producer is in it: a retry of an older one is recognised from the batches that follow.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use millstream_ring::{Ring, fs};
@@ -105,15 +106,15 @@ pub async fn write(
     fs::write_durably(ring, &path, &encode(entries)).await
 }
 
-/// The newest valid snapshot at or below `at_most`, with its offset. Those that cannot be used are named in the log and
+/// The newest valid snapshot at an offset within `range`, with its offset. Those that cannot be used are named in the log and
 /// passed over.
 pub async fn newest(
     ring: &Ring,
     partition_dir: &Path,
-    at_most: i64,
+    range: RangeInclusive<i64>,
 ) -> io::Result<Option<(i64, Vec<ProducerEntry>)>> {
     let mut offsets = offsets(partition_dir)?;
-    offsets.retain(|offset| *offset <= at_most);
+    offsets.retain(|offset| range.contains(offset));
     for offset in offsets.into_iter().rev() {
         let path = partition_dir.join(file_name(offset, FileKind::Snapshot));
         match decode(&fs::read(ring, &path).await?) {

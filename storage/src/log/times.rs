@@ -152,13 +152,15 @@ impl Log {
     pub async fn producer_recovery(&self) -> Result<ProducerRecovery, ReadError> {
         let end = self.flushed_end_offset.get();
         let materialized = self.state.borrow().materialized;
+        let start = self.log_start_offset.get();
+        // What lies between an older snapshot and the log start is gone: its sequences would be those of long ago, and the
+        // next batch of a producer would be refused. Kafka drops such snapshots too (ProducerStateManager.truncateAndReload).
         let newest = match materialized {
-            true => snapshot::newest(&self.dir.ring, &self.path(), end)
+            true => snapshot::newest(&self.dir.ring, &self.path(), start..=end)
                 .await
                 .map_err(ReadError::Snapshot)?,
             false => None,
         };
-        let start = self.log_start_offset.get();
         let (snapshot_offset, snapshot) = newest.unwrap_or((start, Vec::new()));
         let mut recovery = ProducerRecovery {
             snapshot,

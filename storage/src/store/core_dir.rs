@@ -1,7 +1,7 @@
 //! One core's part of one data directory: its journal, table and logs there.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub(crate) struct CoreDir {
     pub ring: Ring,
     pub data: Arc<DataDir>,
     pub files: Files,
-    pub logs: RefCell<HashMap<LogId, Rc<Log>>>,
+    /// In order, so that a run of the simulation can be repeated.
+    pub logs: RefCell<BTreeMap<LogId, Rc<Log>>>,
     pub journal: RefCell<Journal>,
     pub commit: RefCell<Commit>,
     pub table: TableWriter,

@@ -126,7 +126,7 @@ pub type Model = BTreeMap<i32, ModelLog>;
 pub struct Found {
     pub start: i64,
     pub end: i64,
-    pub epoch: i32,
+    pub epoch: Option<i32>,
     /// Last sequence and offset of each producer.
     pub producers: BTreeMap<i64, (i16, i32, i64)>,
 }
@@ -206,10 +206,15 @@ async fn verify_log(log: &Rc<Log>, model: &ModelLog) -> Found {
     let found = Found {
         start,
         end,
-        epoch: log.latest_epoch(),
+        // Without a record there is none to name an epoch.
+        epoch: (start < end).then(|| log.latest_epoch()),
         producers: producers(recovery),
     };
     verify_producers(&found, model, &name);
+    let last = model.batches.iter().find(|batch| batch.next() == end);
+    let last = last.filter(|_| start < end);
+    let last = last.map(|batch| batch.header.partition_leader_epoch);
+    assert_eq!(found.epoch, last, "{name}: latest epoch");
     found
 }
 

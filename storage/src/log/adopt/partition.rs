@@ -397,7 +397,7 @@ impl Partition<'_> {
         before: &[SegmentInfo],
         base: i64,
     ) -> Result<OpenTransactions, AdoptError> {
-        let newest = snapshot::newest(self.ring, self.path, base).await;
+        let newest = snapshot::newest(self.ring, self.path, 0..=base).await;
         let newest = newest.map_err(|cause| self.io(cause))?;
         let (from, entries) = newest.unwrap_or((self.log_start_checkpoint, Vec::new()));
         let mut open = OpenTransactions::new(&entries);
