@@ -107,9 +107,10 @@ impl Workload {
         };
         let id = LogId {
             topic_id: [number; 16],
-            partition: n,
+            partition: 0,
         };
-        let log = ModelLog::new("cut".to_owned(), id);
+        // Created again it is another topic of the same name.
+        let log = ModelLog::new(format!("topic{n}"), id);
         let topic = log.topic.clone();
         self.model.borrow_mut().insert(n, log);
         let log = self.store.create_log(&topic, id, 0, 0, config()).await;
