@@ -253,3 +253,37 @@ fn a_journal_that_is_full_at_once_goes_on() {
         stop(&ring, &store).await;
     });
 }
+
+/// Retention that drops everything begins a new segment, while the old one may still be worked on and stay for a moment.
+#[test]
+fn a_clean_stop_right_after_retention_has_dropped_everything() {
+    let seed = seed("stop after retention");
+    let dir = temp();
+    let path = dir.path().to_owned();
+    let end = block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options(&path)).await;
+        let config = millstream_storage::LogConfig {
+            retention_ms: 1000,
+            ..config()
+        };
+        let log = store.create_log(TOPIC, log_id(0), 0, 0, config).await;
+        let log = log.expect("creates");
+        let batch = batch(&mut rng, 1_000_001, 0);
+        store.admit(batch.len()).await;
+        let (appended, _) = append(&log, &batch, 0);
+        store.wait(appended.ticket).await.expect("flushed");
+        log.retain(1_000_000).await.expect("drops");
+        let end = log.log_end_offset();
+        assert_eq!(log.log_start_offset(), end);
+        stop(&ring, &store).await;
+        end
+    });
+    let path = dir.path().to_owned();
+    block_on(move |ring| async move {
+        let store = start(&ring, options(&path)).await;
+        let log = store.log(&log_id(0)).expect("it is there");
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (end, end));
+        stop(&ring, &store).await;
+    });
+}

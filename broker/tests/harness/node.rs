@@ -72,8 +72,18 @@ impl Node {
 
     /// Bytes of resident memory.
     pub fn resident(&mut self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes of memory that were ever resident.
+    pub fn resident_peak(&mut self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    /// A row of proc_pid_status(5), in bytes.
+    fn memory(&mut self, row: &str) -> usize {
         let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(row));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kib.expect("a process has memory")
             .parse::<usize>()

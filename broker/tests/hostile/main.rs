@@ -1,0 +1,16 @@
+//! Hostile and broken clients against the real broker process: each hurts itself alone.
+//!
+//! | file | who |
+//! |---|---|
+//! | `lengths` | claims of lengths and counts that no bytes stand behind |
+//! | `stuck` | peers that stop in the middle |
+//! | `bombs` | batches of a megabyte that unpack to a gigabyte |
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bombs;
+mod lengths;
+mod stuck;
+
+const MIB: usize = 1 << 20;
