@@ -12,6 +12,7 @@ mod fetch;
 mod load;
 mod produce;
 mod report;
+mod sink;
 
 use std::process::ExitCode;
 
@@ -37,12 +38,15 @@ enum Command {
     Produce(produce::Options),
     /// Fetch topics again and again, or wait at their end.
     Fetch(fetch::Options),
+    /// A broker that answers and keeps nothing: the ceiling of load generator and network.
+    Sink(sink::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Produce(options) => produce::run(&options),
         Command::Fetch(options) => fetch::run(&options),
+        Command::Sink(options) => sink::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,418 @@
+//! A directory's device: one file, written and read with O_DIRECT through the ring.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use millstream_ring::{BLOCK, Buffer, Bytes, CoreOptions, File, Open, Ring, fs};
+use serde::{Deserialize, Serialize};
+
+use super::{Latency, Rate, SLICES};
+use crate::Fault;
+use crate::produce::payload::noise;
+
+const MIB: usize = 1 << 20;
+const SMALL: usize = 64 << 10;
+/// One connection with five requests in flight, the default of Kafka's producer.
+const DEPTH_LARGE: usize = 5;
+/// Sixteen such connections.
+const DEPTH_SMALL: usize = 80;
+const DEPTH_BLOCKS: usize = 64;
+/// Kept free beside the file.
+const RESERVE: u64 = 1 << 30;
+const FILE_NAME: &str = "roofline.tmp";
+
+/// What a device does. MB are 10⁶ bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Disk {
+    pub dir: PathBuf,
+    /// Whether the file system really does direct I/O (statx STATX_DIOALIGN).
+    pub direct: bool,
+    /// 1 MiB writes, 5 in flight, into blocks that were allocated and never written.
+    pub write_new_mb_per_second: Rate,
+    /// The same over blocks that were written before.
+    pub write_again_mb_per_second: Rate,
+    /// 1 MiB reads, 5 in flight.
+    pub read_mb_per_second: Rate,
+    /// 1 MiB writes, 5 in flight; each counts when a flush that began after it is through, flushes follow each other.
+    pub flushed_1m_mb_per_second: Rate,
+    /// The same with 64 KiB and 80 in flight.
+    pub flushed_64k_mb_per_second: Rate,
+    /// 4 KiB writes over written blocks, 64 in flight, without flush.
+    pub writes_4k_per_second: Rate,
+    /// fdatasync after a single 4 KiB write.
+    pub flush_alone: Latency,
+    /// fdatasync with four 1 MiB writes in flight.
+    pub flush_under_writes: Latency,
+}
+
+/// Measures `dir` on a thread of its own; the file is removed, whatever happens.
+pub fn measure(
+    dir: &Path,
+    file_bytes: u64,
+    duration: Duration,
+    cpu: Option<usize>,
+) -> Result<Disk, Fault> {
+    let space = fs::free_space(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let bytes = file_bytes.min(space.available.saturating_sub(RESERVE)) / MIB as u64 * MIB as u64;
+    if bytes < 16 * MIB as u64 {
+        return Err(format!("{}: not enough free space to measure", dir.display()).into());
+    }
+    let core = CoreOptions {
+        cpu,
+        name: "roofline".into(),
+        scratch_dirs: vec![dir.to_owned()],
+        ..CoreOptions::default()
+    };
+    let (owned, path) = (dir.to_owned(), dir.join(FILE_NAME));
+    let inner = path.clone();
+    let thread = millstream_ring::start(core, move |ring| async move {
+        on_core(&ring, owned, &inner, bytes, duration).await
+    })?;
+    let measured = thread.join();
+    // It may never have been created.
+    let _ = std::fs::remove_file(&path);
+    measured.map_err(|_| "the measuring thread panicked")?
+}
+
+async fn on_core(
+    ring: &Ring,
+    dir: PathBuf,
+    path: &Path,
+    bytes: u64,
+    duration: Duration,
+) -> Result<Disk, Fault> {
+    let direct = fs::direct_io(ring, &dir).await?.is_some();
+    let how = Open {
+        read: true,
+        write: true,
+        create: true,
+        truncate: true,
+        direct,
+        ..Open::default()
+    };
+    let file = File::open(ring, path, how).await?;
+    file.allocate(0, bytes).await?;
+    file.sync_all().await?;
+    let area = Rc::new(Area {
+        file,
+        bytes,
+        next: Cell::new(0),
+        content: filled(MIB),
+    });
+    let write_new_mb_per_second = area.first_pass(ring).await?;
+    Ok(Disk {
+        dir,
+        direct,
+        write_new_mb_per_second,
+        write_again_mb_per_second: area.write(ring, duration, MIB, DEPTH_LARGE, MB).await?,
+        read_mb_per_second: area.read(ring, duration).await?,
+        flushed_1m_mb_per_second: area.flushed(ring, duration, MIB, DEPTH_LARGE).await?,
+        flushed_64k_mb_per_second: area.flushed(ring, duration, SMALL, DEPTH_SMALL).await?,
+        writes_4k_per_second: area
+            .write(ring, duration, BLOCK, DEPTH_BLOCKS, BLOCK as f64)
+            .await?,
+        flush_alone: area.flush_alone(duration).await?,
+        flush_under_writes: area.flush_under_writes(ring, duration).await?,
+    })
+}
+
+/// Bytes of a megabyte, the unit of most rates.
+const MB: f64 = 1e6;
+
+/// Bytes no device can shrink.
+fn filled(len: usize) -> Bytes {
+    let mut buffer = Buffer::with_capacity(len);
+    buffer.extend_from_slice(&noise(len));
+    buffer.freeze()
+}
+
+/// The file, used from its start to its end and again.
+struct Area {
+    file: File,
+    bytes: u64,
+    next: Cell<u64>,
+    content: Bytes,
+}
+
+impl Area {
+    fn take(&self, len: usize) -> u64 {
+        let at = self.next.get();
+        let at = if at + len as u64 > self.bytes { 0 } else { at };
+        self.next.set(at + len as u64);
+        at
+    }
+
+    async fn write_one(&self, len: usize) -> io::Result<u64> {
+        let at = self.take(len);
+        self.file
+            .write_at(vec![self.content.slice(0..len)], at)
+            .await?;
+        Ok(len as u64)
+    }
+
+    /// Once over the whole file, in as many slices: only the first pass meets unwritten blocks.
+    async fn first_pass(self: &Rc<Self>, ring: &Ring) -> Result<Rate, Fault> {
+        let mut slices = Vec::new();
+        let slice = self.bytes / u64::from(SLICES);
+        for _ in 0..SLICES {
+            let (left, began) = (Cell::new(slice / MIB as u64), Instant::now());
+            let left = Rc::new(left);
+            let area = self.clone();
+            let counted = left.clone();
+            let work = Work::start(ring, DEPTH_LARGE, move || {
+                let area = area.clone();
+                let go_on = counted.get() > 0;
+                counted.set(counted.get().saturating_sub(1));
+                async move {
+                    match go_on {
+                        true => area.write_one(MIB).await,
+                        false => Ok(0),
+                    }
+                }
+            });
+            while left.get() > 0 && work.live.get() > 0 {
+                ring.sleep(Duration::from_millis(1)).await;
+            }
+            let bytes = work.finish(ring).await?;
+            slices.push(bytes as f64 / began.elapsed().as_secs_f64() / MB);
+        }
+        self.file.sync_data().await?;
+        Ok(Rate::of(slices))
+    }
+
+    /// Writes of `len` bytes, in units of `unit` bytes a second.
+    async fn write(
+        self: &Rc<Self>,
+        ring: &Ring,
+        duration: Duration,
+        len: usize,
+        depth: usize,
+        unit: f64,
+    ) -> Result<Rate, Fault> {
+        let area = self.clone();
+        let one = move || {
+            let area = area.clone();
+            async move { area.write_one(len).await }
+        };
+        Work::start(ring, depth, one)
+            .rate(ring, duration, unit)
+            .await
+    }
+
+    async fn read(self: &Rc<Self>, ring: &Ring, duration: Duration) -> Result<Rate, Fault> {
+        let area = self.clone();
+        let one = move || {
+            let area = area.clone();
+            async move {
+                let at = area.take(MIB);
+                Ok(area.file.read_at(at, MIB).await?.len() as u64)
+            }
+        };
+        Work::start(ring, DEPTH_LARGE, one)
+            .rate(ring, duration, MB)
+            .await
+    }
+
+    /// Writes that count when they are flushed, in groups, as a broker commits.
+    async fn flushed(
+        self: &Rc<Self>,
+        ring: &Ring,
+        duration: Duration,
+        len: usize,
+        depth: usize,
+    ) -> Result<Rate, Fault> {
+        let commit = Rc::new(Commit::default());
+        let (area, committed) = (self.clone(), commit.clone());
+        let one = move || {
+            let (area, commit) = (area.clone(), committed.clone());
+            async move {
+                let written = area.write_one(len).await?;
+                commit.flushed(commit.written()).await?;
+                Ok(written)
+            }
+        };
+        let (file, flusher) = (self.file.clone(), commit.clone());
+        ring.spawn(async move { flusher.run(&file).await });
+        let rate = Work::start(ring, depth, one)
+            .rate(ring, duration, MB)
+            .await;
+        commit.stop();
+        rate
+    }
+
+    async fn flush_alone(&self, duration: Duration) -> Result<Latency, Fault> {
+        let mut latencies = Histogram::new(3)?;
+        let end = Instant::now() + duration;
+        while Instant::now() < end {
+            self.write_one(BLOCK).await?;
+            latencies.saturating_record(self.timed_flush().await?);
+        }
+        Ok(Latency::of(&latencies))
+    }
+
+    async fn flush_under_writes(
+        self: &Rc<Self>,
+        ring: &Ring,
+        duration: Duration,
+    ) -> Result<Latency, Fault> {
+        let area = self.clone();
+        let work = Work::start(ring, DEPTH_LARGE - 1, move || {
+            let area = area.clone();
+            async move { area.write_one(MIB).await }
+        });
+        let mut latencies = Histogram::new(3)?;
+        let end = Instant::now() + duration;
+        while Instant::now() < end {
+            latencies.saturating_record(self.timed_flush().await?);
+        }
+        work.finish(ring).await?;
+        Ok(Latency::of(&latencies))
+    }
+
+    async fn timed_flush(&self) -> io::Result<u64> {
+        let began = Instant::now();
+        self.file.sync_data().await?;
+        Ok(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// As many tasks as operations shall be in flight, each doing one after another.
+struct Work {
+    stop: Rc<Cell<bool>>,
+    live: Rc<Cell<usize>>,
+    bytes: Rc<Cell<u64>>,
+    failed: Rc<RefCell<Option<io::Error>>>,
+}
+
+impl Work {
+    /// `one` does one operation and says how many bytes it moved; 0 ends its task.
+    fn start<F, Fut>(ring: &Ring, depth: usize, one: F) -> Work
+    where
+        F: Fn() -> Fut + 'static,
+        Fut: Future<Output = io::Result<u64>> + 'static,
+    {
+        let work = Work {
+            stop: Rc::default(),
+            live: Rc::new(Cell::new(depth)),
+            bytes: Rc::default(),
+            failed: Rc::default(),
+        };
+        let one = Rc::new(one);
+        for _ in 0..depth {
+            let one = one.clone();
+            let (stop, live) = (work.stop.clone(), work.live.clone());
+            let (bytes, failed) = (work.bytes.clone(), work.failed.clone());
+            ring.spawn(async move {
+                while !stop.get() {
+                    match one().await {
+                        Ok(0) => break,
+                        Ok(moved) => bytes.set(bytes.get() + moved),
+                        Err(error) => {
+                            failed.replace(Some(error));
+                            break;
+                        }
+                    }
+                }
+                live.set(live.get() - 1);
+            });
+        }
+        work
+    }
+
+    async fn rate(self, ring: &Ring, duration: Duration, unit: f64) -> Result<Rate, Fault> {
+        let mut slices = Vec::new();
+        for _ in 0..SLICES {
+            let (before, began) = (self.bytes.get(), Instant::now());
+            ring.sleep(duration / SLICES).await;
+            let moved = self.bytes.get() - before;
+            slices.push(moved as f64 / unit / began.elapsed().as_secs_f64());
+        }
+        self.finish(ring).await?;
+        Ok(Rate::of(slices))
+    }
+
+    /// Lets the operations in flight end; the bytes moved in all.
+    async fn finish(self, ring: &Ring) -> Result<u64, Fault> {
+        self.stop.set(true);
+        while self.live.get() > 0 {
+            ring.sleep(Duration::from_micros(100)).await;
+        }
+        match self.failed.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(self.bytes.get()),
+        }
+    }
+}
+
+/// Flushes one after another; each covers the writes that were complete when it began.
+#[derive(Default)]
+struct Commit {
+    written: Cell<u64>,
+    flushed: Cell<u64>,
+    stopped: Cell<bool>,
+    failed: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Commit {
+    /// A write is complete; its number.
+    fn written(&self) -> u64 {
+        self.written.set(self.written.get() + 1);
+        self.wake();
+        self.written.get()
+    }
+
+    async fn flushed(&self, number: u64) -> io::Result<()> {
+        self.until(|| self.flushed.get() >= number || self.failed.get())
+            .await;
+        match self.failed.get() {
+            true => Err(io::Error::other("a flush failed")),
+            false => Ok(()),
+        }
+    }
+
+    async fn run(&self, file: &File) {
+        loop {
+            self.until(|| self.written.get() > self.flushed.get() || self.stopped.get())
+                .await;
+            let written = self.written.get();
+            if written == self.flushed.get() {
+                return;
+            }
+            match file.sync_data().await {
+                Ok(()) => self.flushed.set(written),
+                Err(_) => self.failed.set(true),
+            }
+            self.wake();
+            if self.failed.get() {
+                return;
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.stopped.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    async fn until(&self, reached: impl Fn() -> bool) {
+        poll_fn(|context| match reached() {
+            true => Poll::Ready(()),
+            false => {
+                self.waiting.borrow_mut().push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
