@@ -12,10 +12,10 @@ use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares};
 use crate::queues::Setup;
 use crate::ring::Ring;
 
-/// glommio's preempt tick: shorter ones make it park with runnable tasks, and cost 10-25 %.
-const PREEMPT_TICK: Duration = Duration::from_millis(5);
-/// How long a core can hang when glommio parks although it should not.
-const GUARD_INTERVAL: Duration = Duration::from_millis(2);
+/// glommio's preempt tick: never. One that ends before the first task of a round has run (this thread was off its processor
+/// for as long, say) makes glommio 0.9 take that for "nothing can run" and park, with whatever could, until an event of its
+/// own comes; and there is none. Nothing here needs the tick: see [`Ring::yield_now`].
+const PREEMPT_TICK: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Registered memory of glommio's own I/O, which is nearly unused here: its least. All of it is resident,
 /// and counts three times against RLIMIT_MEMLOCK (once for each of its rings; the default is 10 MiB).
 const GLOMMIO_MEMORY: usize = 64 << 10;
@@ -164,15 +164,13 @@ where
         for dir in &scratch_dirs {
             quiet_poll_ring(dir).await;
         }
-        let queue = |shares, latency, name| {
-            glommio::executor().create_task_queue(Shares::Static(shares), latency, name)
+        let queue = |shares, name| {
+            let shares = Shares::Static(shares);
+            glommio::executor().create_task_queue(shares, Latency::NotImportant, name)
         };
-        let data = queue(DATA_SHARES, Latency::Matters(PREEMPT_TICK), "data");
-        let background = queue(BACKGROUND_SHARES, Latency::NotImportant, "background");
+        let data = queue(DATA_SHARES, "data");
+        let background = queue(BACKGROUND_SHARES, "background");
         let ring = Ring::new(setup, data, background);
-        glommio::spawn_local_into(guard(), data)
-            .expect("the queue was just made")
-            .detach();
         let (future, ended) = (main(ring.clone()), ring.clone());
         let life = async move {
             let value = future.await;
@@ -183,15 +181,6 @@ where
             .expect("the queue was just made")
             .await
     })
-}
-
-/// A timer of glommio's that is always armed: 0.9 can park with tasks that could run, and then sleeps until one of its own
-/// events comes. With this one that is a hiccup and not the end of the core. It costs an idle core nothing, for that sleeps
-/// in our ring, where glommio's timers do not reach.
-async fn guard() {
-    loop {
-        glommio::timer::sleep(GUARD_INTERVAL).await;
-    }
 }
 
 /// Makes glommio forget its poll ring for the device under `dir`: it burns a whole core. A file that was

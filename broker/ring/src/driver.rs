@@ -6,10 +6,10 @@
 //! task of this core can run, the turn after it sleeps in the kernel until something completes or the
 //! next timer is due.
 //!
-//! So the core sleeps here and not in glommio: to park, glommio arms, cancels and links three rings of its
-//! own, about ten system calls. It still decides which task is next; its own rings are looked at when its
-//! preempt timer fires. That it can park all the same, with tasks that could run, is what the guard in
-//! [`crate::core`] is for.
+//! So the core sleeps here and never in glommio, which decides which task is next and nothing else: to park,
+//! it arms, cancels and links three rings of its own, about ten system calls, and our completions do not
+//! reach it there. As long as a task can run it goes round its queues, and one always can: the driver, or
+//! the turning point that the driver waits for.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -28,6 +28,13 @@ pub(crate) struct Round {
     turner: Cell<Option<Waker>>,
     asked: Cell<bool>,
     done: Cell<bool>,
+}
+
+impl Round {
+    /// The driver is on its way.
+    pub(crate) fn is_on(&self) -> bool {
+        self.asked.get()
+    }
 }
 
 impl Ring {

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::TaskQueueHandle;
@@ -122,16 +122,23 @@ impl Ring {
         self.spawn_into(task, self.kernel().data_queue);
     }
 
-    /// Runs `task` in the queue with few shares: housekeeping that must never hold up data.
+    /// Runs `task` in the queue with few shares: housekeeping that must never hold up data. After each
+    /// step of such a task the queues are weighed anew, however many of them could go on.
     pub fn spawn_background(&self, task: impl Future<Output = ()> + 'static) {
         #[cfg(feature = "simulation")]
         if let Some(world) = self.world() {
             return world.spawn(true, task);
         }
-        self.spawn_into(task, self.kernel().background_queue);
+        let mut task = Box::pin(task);
+        let step_by_step = poll_fn(move |cx| {
+            let step = task.as_mut().poll(cx);
+            end_turn_of_queue();
+            step
+        });
+        self.spawn_into(step_by_step, self.kernel().background_queue);
     }
 
-    /// Waits for at least `duration`. On a busy core up to 5 ms more.
+    /// Waits for at least `duration`; on a busy core until the tasks before it have had their turn.
     pub async fn sleep(&self, duration: Duration) {
         Sleep::new(self, duration).await;
     }
@@ -177,29 +184,31 @@ impl Ring {
             .set(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     }
 
-    /// Lets the other tasks that can run go first, and I/O with them. Use it in long computations.
+    /// Lets the other tasks that can run go first, those of the other queue too, and I/O with them. Use it in
+    /// long computations.
     pub async fn yield_now(&self) {
-        let mut yielded = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        #[cfg(feature = "simulation")]
+        if let Some(world) = self.world() {
+            return world.yield_now().await;
+        }
+        glommio::executor().yield_task_queue_now().await;
     }
 
-    /// `task`, with each of its polls counted: the driver must not sleep while one of them was.
+    /// `task`, with each of its polls counted: the driver must not sleep while one of them was. While the
+    /// driver waits for its way through both queues, each poll ends its queue's turn: nothing else would,
+    /// as long as some task of this queue can run.
     pub(crate) async fn counted<T>(
         self,
         mut task: Pin<Box<impl Future<Output = T> + ?Sized>>,
     ) -> T {
         poll_fn(|cx| {
-            self.kernel()
-                .polls
-                .set(self.kernel().polls.get().wrapping_add(1));
-            task.as_mut().poll(cx)
+            let kernel = self.kernel();
+            kernel.polls.set(kernel.polls.get().wrapping_add(1));
+            let step = task.as_mut().poll(cx);
+            if kernel.round.is_on() {
+                end_turn_of_queue();
+            }
+            step
         })
         .await
     }
@@ -355,4 +364,12 @@ impl Ring {
             task.cancel().await;
         }
     }
+}
+
+/// Has glommio choose between the queues before it runs another task.
+fn end_turn_of_queue() {
+    let executor = glommio::executor();
+    // The first poll sets the mark; then the future waits for its task's next turn, which nobody needs here.
+    let marking = pin!(executor.yield_task_queue_now());
+    let _waits = marking.poll(&mut Context::from_waker(Waker::noop()));
 }

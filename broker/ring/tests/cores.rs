@@ -325,3 +325,37 @@ fn io_uring_is_available_here() {
         Err(denied) => assert!(denied.to_string().contains("RLIMIT_MEMLOCK"), "{denied}"),
     }
 }
+
+#[test]
+fn a_task_that_yields_for_ever_holds_up_nobody() {
+    for spins_in_background in [false, true] {
+        block_on(move |ring: Ring| async move {
+            let (slept, waited) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+            let spinner = {
+                let (ring, slept, waited) = (ring.clone(), slept.clone(), waited.clone());
+                async move {
+                    while slept.get() < 2 {
+                        ring.yield_now().await;
+                    }
+                    waited.set(true);
+                }
+            };
+            let sleeper = || {
+                let (ring, slept) = (ring.clone(), slept.clone());
+                async move {
+                    ring.sleep(Duration::from_millis(5)).await;
+                    slept.set(slept.get() + 1);
+                }
+            };
+            match spins_in_background {
+                true => ring.spawn_background(spinner),
+                false => ring.spawn(spinner),
+            }
+            ring.spawn(sleeper());
+            ring.spawn_background(sleeper());
+            while !waited.get() {
+                ring.sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+}
