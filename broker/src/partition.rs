@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod config;
 pub(crate) mod expiry;
 pub(crate) mod read;
+pub(crate) mod refusal;
 pub(crate) mod waiters;
 
 use std::cell::{Cell, RefCell};

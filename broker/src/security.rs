@@ -94,5 +94,5 @@ pub(crate) fn of_config(resource: &millstream_state::controller::Resource) -> Re
     }
 }
 
-/// Kafka's words for requests about ACLs without an authorizer.
-pub(crate) const NO_AUTHORIZER: &str = "No Authorizer is configured on the broker.";
+/// Kafka's words where ACLs are to be changed without an authorizer.
+pub(crate) const NO_AUTHORIZER: &str = "No Authorizer is configured.";

@@ -65,7 +65,7 @@ impl Epochs {
     /// The newest epoch ends at `log_end_offset`. For an epoch older than all that is known the answer is that
     /// epoch with the first known start: its records are gone, and the log goes on from there.
     pub fn end_offset_for(&self, epoch: i32, log_end_offset: i64) -> (i32, i64) {
-        if epoch < 0 {
+        if epoch == UNDEFINED.0 {
             return UNDEFINED;
         }
         if self.latest().is_some_and(|last| last.epoch == epoch) {

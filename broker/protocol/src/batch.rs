@@ -15,7 +15,7 @@ mod verify;
 pub use build::{BatchBuilder, ControlType, end_transaction_marker};
 pub use error::BatchError;
 pub use records::{Header, Headers, Record, RecordError, RecordIter, records};
-pub use verify::{ProduceRules, recode, verify_produced};
+pub use verify::{ProduceRules, recode, rejected_records, verify_produced};
 
 /// Bytes of a batch before its first record.
 pub const HEADER: usize = 61;

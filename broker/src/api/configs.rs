@@ -28,7 +28,7 @@ pub(crate) fn present(image: &Image, resource: &Resource) -> ConfigMap {
         .unwrap_or_default()
 }
 
-/// The resource a request names, or why there is none.
+/// The resource that is to be changed, or what `ConfigAdminManager` says of it.
 pub(crate) fn named(
     context: &RequestContext,
     code: i8,
@@ -37,13 +37,16 @@ pub(crate) fn named(
     let Some(resource_type) = ResourceType::from_code(code) else {
         return Err((
             ErrorCode::InvalidRequest,
-            format!("Unexpected resource type {code}."),
+            format!("Unknown resource type {code}"),
         ));
     };
     let this = context.shard.config.node_id;
-    if resource_type == ResourceType::Broker && !name.is_empty() && name.parse() != Ok(this) {
-        let text =
-            format!("Unexpected broker id, expected {this} or empty string, but received {name}");
+    if resource_type == ResourceType::Broker && !name.is_empty() {
+        let text = match name.parse::<i32>() {
+            Ok(id) if id == this => return Ok(Resource::new(resource_type, name)),
+            Ok(id) => format!("Unexpected broker id, expected {this}, but received {id}"),
+            Err(_) => format!("Node id must be an integer, but it is: {name}"),
+        };
         return Err((ErrorCode::InvalidRequest, text));
     }
     Ok(Resource::new(resource_type, name))

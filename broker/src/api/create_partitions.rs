@@ -42,7 +42,7 @@ pub(crate) async fn handle(
     let results = added.into_iter().map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (refusal.error, Some(refusal.text())),
+            Err(refusal) => (refusal.error, refusal.message),
         };
         CreatePartitionsTopicResult {
             name: topic.name.into(),

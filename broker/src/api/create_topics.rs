@@ -90,6 +90,7 @@ fn result(
 ) -> CreatableTopicResult<'static> {
     let mut result = CreatableTopicResult {
         name: topic.name.into(),
+        error_message: None,
         ..Default::default()
     };
     match topic.result {
@@ -102,7 +103,6 @@ fn result(
         Err(refusal) => {
             result.error_code = refusal.error.code();
             result.error_message = Some(refusal.text().into());
-            result.configs = None;
         }
     }
     result

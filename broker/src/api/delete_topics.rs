@@ -2,7 +2,7 @@
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::delete_topics::{
-    DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{Command, DeletedTopic, Refusal, Reply as Answer, TopicRef};
@@ -13,14 +13,12 @@ use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
 pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsRequest<'_>) -> Reply {
+    let mut malformed = Vec::new();
     let topics: Vec<TopicRef> = match context.version {
         6.. => request
             .topics
             .iter()
-            .map(|topic| match &topic.name {
-                Some(name) => TopicRef::Name(name.to_string()),
-                None => TopicRef::Id(topic.topic_id),
-            })
+            .filter_map(|topic| reference(topic).map_err(|bad| malformed.push(bad)).ok())
             .collect(),
         _ => request
             .topic_names
@@ -35,7 +33,7 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsReques
             .map(|topic| refused(topic, refusal.clone()))
             .collect(),
     };
-    let responses = deleted.into_iter().map(|topic| {
+    let responses = malformed.into_iter().chain(deleted).map(|topic| {
         let (code, message) = match topic.result {
             Ok(()) => (ErrorCode::None, None),
             Err(refusal) => (refusal.error, Some(refusal.text())),
@@ -50,6 +48,24 @@ pub(crate) async fn handle(context: &RequestContext, request: DeleteTopicsReques
     context.reply(&DeleteTopicsResponse {
         responses: responses.collect(),
         ..Default::default()
+    })
+}
+
+/// By name or by id, never both (ControllerApis.deleteTopics).
+fn reference(topic: &DeleteTopicState<'_>) -> Result<TopicRef, DeletedTopic> {
+    let message = match (&topic.name, topic.topic_id) {
+        (Some(name), Uuid::ZERO) => return Ok(TopicRef::Name(name.to_string())),
+        (None, Uuid::ZERO) => "Neither topic name nor id were specified.",
+        (None, id) => return Ok(TopicRef::Id(id)),
+        (Some(_), _) => "You may not specify both topic name and topic id.",
+    };
+    Err(DeletedTopic {
+        name: topic.name.as_deref().map(str::to_owned),
+        topic_id: topic.topic_id,
+        result: Err(Refusal {
+            error: ErrorCode::InvalidRequest,
+            message: Some(message.to_owned()),
+        }),
     })
 }
 

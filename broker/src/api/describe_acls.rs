@@ -5,12 +5,11 @@ use millstream_protocol::messages::describe_acls::{DescribeAclsRequest, Describe
 
 use crate::api::RequestContext;
 use crate::net::replies::Reply;
-use crate::security::NO_AUTHORIZER;
 
 pub(crate) async fn handle(context: &RequestContext, _request: DescribeAclsRequest<'_>) -> Reply {
     context.reply(&DescribeAclsResponse {
         error_code: ErrorCode::SecurityDisabled.code(),
-        error_message: Some(NO_AUTHORIZER.into()),
+        error_message: Some("No Authorizer is configured on the broker".into()),
         ..Default::default()
     })
 }

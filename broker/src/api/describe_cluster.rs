@@ -15,7 +15,7 @@ const CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(context: &RequestContext, request: DescribeClusterRequest) -> Reply {
     let mut response = DescribeClusterResponse {
-        endpoint_type: request.endpoint_type,
+        endpoint_type: BROKERS,
         cluster_authorized_operations: NOT_ASKED,
         ..Default::default()
     };
@@ -24,11 +24,12 @@ pub(crate) async fn handle(context: &RequestContext, request: DescribeClusterReq
         let (code, message) = match request.endpoint_type {
             CONTROLLERS => (
                 ErrorCode::MismatchedEndpointType,
-                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                    .to_owned(),
             ),
-            _ => (
+            other => (
                 ErrorCode::UnsupportedEndpointType,
-                "Unsupported endpoint type",
+                format!("Unsupported endpoint type {other}"),
             ),
         };
         response.error_code = code.code();

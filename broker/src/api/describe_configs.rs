@@ -5,7 +5,8 @@ use millstream_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use millstream_state::controller::ResourceType;
+use millstream_state::controller::topics::invalid_name;
+use millstream_state::controller::{Resource, ResourceType};
 
 use crate::api::{RequestContext, configs};
 use crate::knobs::describe::{self, Described};
@@ -48,12 +49,22 @@ fn rows(
     asked: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<Described>, (ErrorCode, String)> {
     if asked.resource_type == configs::BROKER_LOGGER {
-        return Ok(Vec::new());
+        let this = context.shard.config.node_id;
+        return match asked.resource_name.parse() == Ok(this) {
+            true => Ok(Vec::new()),
+            false => {
+                let name = &asked.resource_name;
+                let text = format!("Unexpected broker id, expected {this} but received {name}");
+                Err((ErrorCode::InvalidRequest, text))
+            }
+        };
     }
-    let resource = configs::named(context, asked.resource_type, &asked.resource_name)?;
+    let resource = resource(context, asked)?;
+    // No keys are all keys, as null.
     let keys: Option<Vec<&str>> = asked
         .configuration_keys
         .as_ref()
+        .filter(|keys| !keys.is_empty())
         .map(|keys| keys.iter().map(AsRef::as_ref).collect());
     let keys = keys.as_deref();
     let image = context.shard.image();
@@ -68,11 +79,10 @@ fn rows(
     Ok(match resource.resource_type {
         ResourceType::Topic => {
             if image.topic(&resource.name).is_none() {
-                let code = match crate::controller::is_valid_topic_name(&resource.name) {
-                    true => ErrorCode::UnknownTopicOrPartition,
-                    false => ErrorCode::InvalidTopicException,
-                };
-                return Err((code, code.message().to_owned()));
+                return Err(match invalid_name(&resource.name) {
+                    Some(reason) => (ErrorCode::InvalidTopicException, reason),
+                    None => (ErrorCode::UnknownTopicOrPartition, String::new()),
+                });
             }
             describe::topic(&layers, &own, keys)
         }
@@ -95,6 +105,26 @@ fn rows(
         }
         ResourceType::ClientMetrics => describe::client_metrics(&layers, &own, keys),
     })
+}
+
+/// The resource, or what `ConfigHelper` says of it.
+fn resource(
+    context: &RequestContext,
+    asked: &DescribeConfigsResource<'_>,
+) -> Result<Resource, (ErrorCode, String)> {
+    let (name, this) = (asked.resource_name.as_ref(), context.shard.config.node_id);
+    let invalid = |text: String| Err((ErrorCode::InvalidRequest, text));
+    match ResourceType::from_code(asked.resource_type) {
+        None => invalid(ErrorCode::InvalidRequest.message().to_owned()),
+        Some(ResourceType::Broker) if !name.is_empty() => match name.parse::<i32>() {
+            Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
+            Ok(id) if id != this => invalid(format!(
+                "Unexpected broker id, expected {this} or empty string, but received {name}"
+            )),
+            Ok(_) => Ok(Resource::new(ResourceType::Broker, name)),
+        },
+        Some(resource_type) => Ok(Resource::new(resource_type, name)),
+    }
 }
 
 fn row(

@@ -64,7 +64,7 @@ fn response<'a>(group: Described, operations: bool) -> DescribedGroup<'a> {
         protocol_type: group.protocol_type.into(),
         protocol_data: group.protocol_data.into(),
         members: members.collect(),
-        authorized_operations: if operations {
+        authorized_operations: if operations && group.error == ErrorCode::None {
             GROUP_OPERATIONS
         } else {
             NOT_ASKED

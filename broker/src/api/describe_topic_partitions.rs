@@ -22,6 +22,12 @@ pub(crate) async fn handle(
         .iter()
         .map(|topic| topic.name.as_ref())
         .collect();
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0
+            || !named.is_empty() && !named.contains(&cursor.topic_name.as_ref()))
+    {
+        return context.reply(&refused(&named));
+    }
     let (from, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_ref(), cursor.partition_index),
         None => ("", 0),
@@ -35,9 +41,6 @@ pub(crate) async fn handle(
     };
     names.sort_unstable();
     names.dedup();
-    if from_partition < 0 {
-        return context.reply(&DescribeTopicPartitionsResponse::default());
-    }
     let asked = usize::try_from(request.response_partition_limit)
         .unwrap_or(1)
         .max(1);
@@ -66,6 +69,22 @@ pub(crate) async fn handle(
     context.reply(&response)
 }
 
+/// A cursor that is none of the topics asked for, or before the first partition.
+fn refused<'a>(named: &[&'a str]) -> DescribeTopicPartitionsResponse<'a> {
+    let topics = named
+        .iter()
+        .map(|name| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some((*name).into()),
+            topic_authorized_operations: NOT_ASKED,
+            ..Default::default()
+        });
+    DescribeTopicPartitionsResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
 /// The topic's partitions from `start`, at most `limit`, and the first that did not fit.
 fn describe<'a>(
     image: &'a Image,
@@ -76,7 +95,7 @@ fn describe<'a>(
     let mut row = DescribeTopicPartitionsResponseTopic {
         name: Some(name.into()),
         is_internal: is_internal(name),
-        topic_authorized_operations: NOT_ASKED,
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..Default::default()
     };
     let Some(topic) = image.topic(name) else {
@@ -87,7 +106,6 @@ fn describe<'a>(
         return (row, None);
     };
     row.topic_id = topic.topic_id;
-    row.topic_authorized_operations = TOPIC_OPERATIONS;
     let mut partitions = (0..)
         .zip(&topic.partitions)
         .skip_while(|(index, _)| *index < start);

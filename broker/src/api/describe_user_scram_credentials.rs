@@ -1,5 +1,7 @@
 //! DescribeUserScramCredentials (50): no user has any, since they cannot be set yet.
 
+use std::collections::BTreeMap;
+
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::describe_user_scram_credentials::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
@@ -22,20 +24,23 @@ pub(crate) async fn handle(
         });
     }
     let users = request.users.unwrap_or_default();
-    let results = users.iter().map(|user| {
-        let count = users.iter().filter(|other| other.name == user.name).count();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for user in &users {
+        *counts.entry(&user.name).or_default() += 1;
+    }
+    let results = counts.into_iter().map(|(user, count)| {
         let (code, message) = match count {
             1 => (
                 ErrorCode::ResourceNotFound,
-                format!("Attempt to describe a user credential that does not exist: {}", user.name),
+                format!("Attempt to describe a user credential that does not exist: {user}"),
             ),
             _ => (
                 ErrorCode::DuplicateResource,
-                format!("Cannot describe SCRAM credentials for the same user twice in a single request: {}", user.name),
+                format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}"),
             ),
         };
         DescribeUserScramCredentialsResult {
-            user: user.name.as_ref().into(),
+            user: user.into(),
             error_code: code.code(),
             error_message: Some(message.into()),
             ..Default::default()

@@ -9,6 +9,10 @@ use crate::api::RequestContext;
 use crate::net::replies::Reply;
 use crate::security::{Operation, Resource};
 
+/// Election types of the protocol.
+const PREFERRED: i8 = 0;
+const UNCLEAN: i8 = 1;
+
 pub(crate) async fn handle(context: &RequestContext, request: ElectLeadersRequest<'_>) -> Reply {
     if let Err(code) = context.authorize(Operation::Alter, Resource::Cluster) {
         return context.reply(&ElectLeadersResponse {
@@ -16,13 +20,27 @@ pub(crate) async fn handle(context: &RequestContext, request: ElectLeadersReques
             ..Default::default()
         });
     }
-    // For all partitions those that need no election are left out of the reply (ReplicationControlManager.electLeaders).
-    let asked = request.topic_partitions.unwrap_or_default();
     let image = context.shard.image();
+    let Some(asked) = request.topic_partitions else {
+        // Partitions that need no election are left out, topics are not (ReplicationControlManager.electLeaders).
+        let topics = image.topics().map(|topic| ReplicaElectionResult {
+            topic: topic.name.as_ref().into(),
+            ..Default::default()
+        });
+        return context.reply(&ElectLeadersResponse {
+            replica_election_results: topics.collect(),
+            ..Default::default()
+        });
+    };
+    let unknown_type = !matches!(request.election_type, PREFERRED | UNCLEAN);
     let results = asked.iter().map(|asked| {
         let topic = image.topic(&asked.topic);
         let partitions = asked.partitions.iter().map(|index| {
             let (code, message) = match topic {
+                _ if unknown_type => (
+                    ErrorCode::InvalidRequest,
+                    format!("Unknown election type {}", request.election_type),
+                ),
                 None => (
                     ErrorCode::UnknownTopicOrPartition,
                     format!("No such topic as {}", asked.topic),
@@ -48,6 +66,10 @@ pub(crate) async fn handle(context: &RequestContext, request: ElectLeadersReques
         }
     });
     context.reply(&ElectLeadersResponse {
+        error_code: match unknown_type {
+            true => ErrorCode::InvalidRequest.code(),
+            false => ErrorCode::None.code(),
+        },
         replica_election_results: results.collect(),
         ..Default::default()
     })

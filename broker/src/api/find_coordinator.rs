@@ -16,6 +16,7 @@ use crate::security::{Operation, Resource};
 /// Key types of the protocol.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 struct Refused(ErrorCode, &'static str);
 
@@ -87,11 +88,11 @@ async fn find(context: &RequestContext, key: &str, key_type: i8) -> Result<(), R
                 "Transactions are not served by this broker yet.",
             ));
         }
+        // Not served yet; Kafka itself has no words for it where many keys are asked for at once.
+        SHARE if context.version >= 4 => return Err(Refused(ErrorCode::InvalidRequest, "")),
         _ => {
-            return Err(Refused(
-                ErrorCode::InvalidRequest,
-                "This coordinator type is not served by this broker.",
-            ));
+            let code = ErrorCode::InvalidRequest;
+            return Err(Refused(code, code.message()));
         }
     }
     if context.shard.topics.by_name(OFFSETS_TOPIC).is_some() {

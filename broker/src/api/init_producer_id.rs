@@ -34,6 +34,10 @@ async fn init(
     request: &InitProducerIdRequest<'_>,
 ) -> Result<i64, ErrorCode> {
     context.authorize(Operation::IdempotentWrite, Resource::Cluster)?;
+    // Both or none (KIP-360).
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return Err(ErrorCode::InvalidRequest);
+    }
     match request.transactional_id.as_deref() {
         None => controller::next_producer_id(&context.shard).await,
         Some("") => Err(ErrorCode::InvalidRequest),

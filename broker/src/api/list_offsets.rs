@@ -4,7 +4,7 @@
 //! (KIP-734) · v8 earliest local (KIP-405) · v9 latest tiered (KIP-1005) · v10 timeout (KIP-1075) · v11 earliest pending
 //! upload (KIP-1023).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::list_offsets::{
@@ -26,13 +26,26 @@ const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 pub(crate) async fn handle(context: &RequestContext, request: ListOffsetsRequest<'_>) -> Reply {
-    let mut seen = HashSet::new();
+    // Partitions named twice are refused, with one row (ListOffsetsRequest.duplicatePartitions).
+    let mut counts: HashMap<(&str, i32), usize> = HashMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *counts
+                .entry((&topic.name, partition.partition_index))
+                .or_default() += 1;
+        }
+    }
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let once = seen.insert((topic.name.as_ref(), partition.partition_index));
-            partitions.push(answer(context, &topic.name, partition, once).await);
+            // Taken out: later rows of the same partition have no answer.
+            if let Some(count) = counts.remove(&(topic.name.as_ref(), partition.partition_index)) {
+                partitions.push(answer(context, &topic.name, partition, count == 1).await);
+            }
+        }
+        if partitions.is_empty() {
+            continue;
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name.as_ref().into(),

@@ -3,6 +3,7 @@
 //! v0 an empty list asks for all topics; from v1 null does, and empty for none · v4 allow_auto_topic_creation ·
 //! v8 authorized operations (KIP-430) · v10 topic ids (KIP-516) · v12 queries by id · v13 top-level error (KIP-1102).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use millstream_protocol::error::ErrorCode;
@@ -48,16 +49,7 @@ pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_
     // when the answer leaves, so the answer may as well say so.
     image = if all { image } else { shard.image() };
     let topics = match (&request.topics, all) {
-        (Some(topics), false) => {
-            let found = topics.iter().map(|asked| {
-                let name = asked.name.as_deref();
-                match (name, asked.topic_id) {
-                    (None, id) => by_id(&image, id, operations),
-                    (Some(name), _) => by_name(&image, name, operations),
-                }
-            });
-            found.collect()
-        }
+        (Some(topics), false) => named(topics, &image, operations),
         _ => image
             .topics()
             .map(|topic| described(topic, operations))
@@ -83,6 +75,23 @@ pub(crate) async fn handle(context: &RequestContext, request: MetadataRequest<'_
         },
         ..Default::default()
     })
+}
+
+/// Each topic once; where one is asked for by id, only those that are.
+fn named<'a>(
+    topics: &'a [MetadataRequestTopic<'_>],
+    image: &'a Image,
+    operations: i32,
+) -> Vec<MetadataResponseTopic<'a>> {
+    let mut seen = HashSet::new();
+    let with_ids = topics.iter().any(|asked| !asked.topic_id.is_zero());
+    let found = topics.iter().filter_map(|asked| match &asked.name {
+        _ if with_ids && asked.topic_id.is_zero() => None,
+        _ if !seen.insert((asked.name.as_deref(), asked.topic_id)) => None,
+        Some(name) => Some(by_name(image, name, operations)),
+        None => Some(by_id(image, asked.topic_id, operations)),
+    });
+    found.collect()
 }
 
 /// What Kafka answers to a request it refuses: every topic with the error, and nothing else

@@ -3,6 +3,8 @@
 //! v5 no retention time (KIP-211) · v6 leader epoch (KIP-320) · v7 static members (KIP-345) · v9 GROUP_ID_NOT_FOUND and
 //! STALE_MEMBER_EPOCH (KIP-848) · v10 topic ids.
 
+use std::collections::HashMap;
+
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition,
@@ -25,22 +27,38 @@ pub(crate) async fn handle(context: &RequestContext, request: OffsetCommitReques
         Ok(results) => results,
         Err(code) => refuse(&topics, code),
     };
-    let topics = results.iter().map(|topic| OffsetCommitResponseTopic {
-        name: topic.name.as_str().into(),
-        topic_id: Uuid(topic.topic_id),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|(index, code)| OffsetCommitResponsePartition {
-                partition_index: *index,
-                error_code: code.code(),
-            })
-            .collect(),
-    });
     context.reply(&OffsetCommitResponse {
-        topics: topics.collect(),
+        topics: rows(&results),
         ..Default::default()
     })
+}
+
+/// One row for each topic that has partitions, also where the request names it twice.
+fn rows(results: &[TopicResult]) -> Vec<OffsetCommitResponseTopic<'_>> {
+    let mut places = HashMap::new();
+    let mut rows: Vec<OffsetCommitResponseTopic<'_>> = Vec::with_capacity(results.len());
+    for topic in results.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let place = *places
+            .entry((topic.name.as_str(), topic.topic_id))
+            .or_insert(rows.len());
+        if place == rows.len() {
+            rows.push(OffsetCommitResponseTopic {
+                name: topic.name.as_str().into(),
+                topic_id: Uuid(topic.topic_id),
+                ..Default::default()
+            });
+        }
+        let partitions = topic.partitions.iter();
+        rows[place]
+            .partitions
+            .extend(
+                partitions.map(|(index, code)| OffsetCommitResponsePartition {
+                    partition_index: *index,
+                    error_code: code.code(),
+                }),
+            );
+    }
+    rows
 }
 
 async fn commit(

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::produce::{
-    LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceResponse,
 };
 use millstream_protocol::uuid::Uuid;
 use millstream_protocol::wire::Reader;
@@ -24,7 +24,8 @@ use millstream_storage::Store;
 use crate::api::{BadRequest, Outcome, RequestContext, errors};
 use crate::net::replies::Reply;
 use crate::partition::Partition;
-use crate::partition::append::{Appended, Refusal};
+use crate::partition::append::Appended;
+use crate::partition::refusal::Refusal;
 use crate::shard::Shard;
 use crate::topics::Home;
 
@@ -379,6 +380,16 @@ impl PendingProduce {
     }
 }
 
+fn record_errors(refusal: &Refusal) -> Vec<BatchIndexAndErrorMessage<'_>> {
+    let records = refusal.details.iter().flat_map(|details| &details.records);
+    records
+        .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+            batch_index: *batch_index,
+            batch_index_error_message: Some(message.as_str().into()),
+        })
+        .collect()
+}
+
 impl Produced {
     fn response(&self) -> PartitionProduceResponse<'_> {
         match &self.result {
@@ -395,10 +406,13 @@ impl Produced {
                 error_code: refusal.code.code(),
                 base_offset: -1,
                 log_append_time_ms: -1,
-                log_start_offset: -1,
-                error_message: refusal.message.as_deref().map(Into::into),
+                log_start_offset: refusal.log_start_offset,
+                record_errors: record_errors(refusal),
+                error_message: refusal
+                    .details
+                    .as_ref()
+                    .map(|details| details.message.as_str().into()),
                 current_leader: LeaderIdAndEpoch::default(),
-                ..Default::default()
             },
         }
     }

@@ -78,6 +78,11 @@ fn shown(knob: &Knob, text: &str) -> String {
     match knob.valid {
         // Kafka's message carries the parsed list.
         Valid::ThrottledReplicas => format!("[{}]", split_list(text).join(", ")),
+        // And here the first element that is wrong.
+        Valid::OneOf(allowed) if knob.kind == Type::List => split_list(text)
+            .into_iter()
+            .find(|item| !allowed.contains(&item.as_str()))
+            .unwrap_or_else(|| text.to_owned()),
         _ => text.to_owned(),
     }
 }

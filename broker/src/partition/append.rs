@@ -3,10 +3,10 @@
 use millstream_protocol::batch::{self, BatchError, BatchHeader, ProduceRules, TimestampType};
 use millstream_protocol::error::ErrorCode;
 use millstream_state::partition::producers::Checked;
-use millstream_storage::{AppendError, Ticket};
+use millstream_storage::Ticket;
 
 use super::Partition;
-use crate::api::errors;
+use super::refusal::Refusal;
 
 /// A batch that is in the log, or was there already.
 #[derive(Clone, Copy, Debug)]
@@ -17,40 +17,6 @@ pub(crate) struct Appended {
     pub(crate) log_start_offset: i64,
     /// What has to be flushed before this is answered; `None` if it is.
     pub(crate) ticket: Option<Ticket>,
-}
-
-/// A batch that was not taken, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: Option<String>,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self {
-            code,
-            message: None,
-        }
-    }
-}
-
-impl From<BatchError> for Refusal {
-    fn from(error: BatchError) -> Self {
-        Self {
-            code: error.code(),
-            message: Some(error.to_string()),
-        }
-    }
-}
-
-impl From<AppendError> for Refusal {
-    fn from(error: AppendError) -> Self {
-        Self {
-            code: errors::of_append(&error),
-            message: None,
-        }
-    }
 }
 
 impl Partition {
@@ -70,7 +36,8 @@ impl Partition {
             now,
             ..config.rules
         };
-        let header = batch::verify_produced(batch, &rules)?;
+        let header = batch::verify_produced(batch, &rules)
+            .map_err(|error| self.refusal(error, batch, &rules))?;
         if header.is_transactional() {
             return Err(ErrorCode::InvalidTxnState.into());
         }
@@ -81,10 +48,31 @@ impl Partition {
         match config.codec.filter(|codec| *codec != header.codec()) {
             Some(codec) => {
                 let (header, batch) =
-                    batch::recode(batch, &header, codec, config.codec_level, &rules)?;
+                    batch::recode(batch, &header, codec, config.codec_level, &rules)
+                        .map_err(|error| self.refusal(error, batch, &rules))?;
                 self.append_verified(&batch, header, log_append_time, now)
             }
             None => self.append_verified(batch, header, log_append_time, now),
+        }
+    }
+
+    /// What is said of a batch that fails the checks. All records that are wrong in themselves are told, as Kafka does;
+    /// they are looked for only now.
+    fn refusal(&self, error: BatchError, batch: &[u8], rules: &ProduceRules) -> Refusal {
+        match &error {
+            // Not one whole batch of this format: refused before its log is looked at.
+            BatchError::Missing
+            | BatchError::Several { .. }
+            | BatchError::Magic(_)
+            | BatchError::ZstdVersion { .. } => error.into(),
+            _ => {
+                let wrong = batch::rejected_records(batch, rules);
+                let refusal = match wrong.is_empty() {
+                    true => error.into(),
+                    false => Refusal::of_records(wrong, &format!("{}-{}", self.topic, self.index)),
+                };
+                refusal.at(self.log.log_start_offset())
+            }
         }
     }
 
@@ -96,11 +84,10 @@ impl Partition {
         now: i64,
     ) -> Result<Appended, Refusal> {
         if header.has_producer_id() {
-            let checked = self
-                .producers
-                .borrow()
-                .check(&header)
-                .inspect_err(|code| self.tell_refused(&header, *code))?;
+            let checked = self.producers.borrow().check(&header).map_err(|code| {
+                self.tell_refused(&header, code);
+                Refusal::from(code).at(self.log.log_start_offset())
+            })?;
             if let Checked::Duplicate {
                 base_offset,
                 last_offset,
@@ -109,7 +96,8 @@ impl Partition {
             {
                 return Ok(Appended {
                     base_offset,
-                    log_append_time: if log_append_time >= 0 { timestamp } else { -1 },
+                    // Of the batch that is there, also where the topic keeps the producer's times, as Kafka.
+                    log_append_time: timestamp,
                     log_start_offset: self.log.log_start_offset(),
                     ticket: self
                         .last_ticket

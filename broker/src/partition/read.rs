@@ -77,8 +77,11 @@ impl Partition {
             bytes: 0,
             aborted: wanted.read_committed.then(Vec::new),
         };
-        if given.diverging.is_some() {
-            return given;
+        match given.diverging {
+            // An epoch that never was here (Partition.readRecords).
+            Some((-1, _)) => return Given::error(ErrorCode::OffsetOutOfRange),
+            Some(_) => return given,
+            None => {}
         }
         if wanted.offset < given.log_start_offset || wanted.offset > self.log.log_end_offset() {
             return Given {

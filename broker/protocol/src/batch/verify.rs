@@ -7,11 +7,14 @@
 //! cuts off what is not a whole batch; so are the LogAppendTime bit, which Kafka clears for CreateTime topics, and offset
 //! deltas of plain records that do not count up from 0, which Kafka stores as they are.
 
-use super::records::{Cursor, RecordError, unpack};
+use super::records::{Cursor, RawRecord, RecordError, unpack};
 use super::{
     BatchError, BatchHeader, CODEC_MASK, HEADER, LOG_OVERHEAD, NO_TIMESTAMP, TimestampType,
 };
 use crate::compress::{Codec, compress};
+
+/// Most records of one batch that are told one by one: the answer must not outgrow what was sent.
+pub const REJECTED_MAX: usize = 1000;
 
 /// What one topic and one request ask of a produced batch. [`Default`] is a topic with Kafka's defaults, at time 0.
 #[derive(Debug, Clone, Copy)]
@@ -155,8 +158,6 @@ fn check_records(
     header: &BatchHeader,
     rules: &ProduceRules,
 ) -> Result<i64, BatchError> {
-    let (earliest, latest) = rules.timestamps();
-    let bounded = rules.timestamp_type == TimestampType::CreateTime;
     let mut cursor = Cursor(plain);
     let mut max_timestamp = NO_TIMESTAMP;
     for index in 0..header.record_count {
@@ -165,17 +166,7 @@ fn check_records(
         if record.offset_delta != index {
             return Err(wrong(RecordError::OffsetDelta(record.offset_delta)));
         }
-        if rules.compacted && record.key.is_none() {
-            return Err(wrong(RecordError::NoKey));
-        }
-        let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
-        if bounded && timestamp != NO_TIMESTAMP && !(earliest..=latest).contains(&timestamp) {
-            return Err(wrong(RecordError::Timestamp {
-                timestamp,
-                earliest,
-                latest,
-            }));
-        }
+        let timestamp = check_record(&record, header, rules).map_err(wrong)?;
         max_timestamp = max_timestamp.max(timestamp);
     }
     if !cursor.0.is_empty() {
@@ -185,6 +176,65 @@ fn check_records(
         });
     }
     Ok(max_timestamp)
+}
+
+/// All records of a refused batch that are wrong in themselves, with their places: without a key that the topic needs, or
+/// out of the topic's range of times. The first [`REJECTED_MAX`]; none if the batch cannot be walked that far, is not whole,
+/// or is refused for something else.
+///
+/// Compressed batches are opened for this. It is only worth its time where [`verify_produced`] has refused the batch.
+pub fn rejected_records(bytes: &[u8], rules: &ProduceRules) -> Vec<(i32, RecordError)> {
+    let Ok(header) = read_alone(bytes) else {
+        return Vec::new();
+    };
+    let intact = header.checksum(&bytes[HEADER..]) == header.crc;
+    if !intact || header.base_offset != 0 || check_header(&header).is_err() {
+        return Vec::new();
+    }
+    let mut scratch = Vec::new();
+    let Ok(plain) = unpack(
+        &header,
+        &bytes[HEADER..],
+        &mut scratch,
+        rules.decompressed_max,
+    ) else {
+        return Vec::new();
+    };
+    let mut cursor = Cursor(plain);
+    let mut rejected = Vec::new();
+    for index in 0..header.record_count {
+        let Ok(record) = cursor.record() else { break };
+        if let Err(error) = check_record(&record, &header, rules) {
+            rejected.push((index, error));
+        }
+        if rejected.len() >= REJECTED_MAX {
+            break;
+        }
+    }
+    rejected
+}
+
+/// What the topic asks of one record; its time.
+#[inline]
+fn check_record(
+    record: &RawRecord<'_>,
+    header: &BatchHeader,
+    rules: &ProduceRules,
+) -> Result<i64, RecordError> {
+    if rules.compacted && record.key.is_none() {
+        return Err(RecordError::NoKey);
+    }
+    let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
+    let (earliest, latest) = rules.timestamps();
+    let bounded = rules.timestamp_type == TimestampType::CreateTime;
+    if bounded && timestamp != NO_TIMESTAMP && !(earliest..=latest).contains(&timestamp) {
+        return Err(RecordError::Timestamp {
+            timestamp,
+            earliest,
+            latest,
+        });
+    }
+    Ok(timestamp)
 }
 
 /// For records that stay closed the header's word is taken, within the topic's bounds.

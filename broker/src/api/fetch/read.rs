@@ -81,7 +81,11 @@ fn target(shard: &Shard, partition: &FetchPartition, read_committed: bool) -> Ta
 pub(super) async fn all(shard: &Rc<Shard>, targets: &[Target], max_bytes: usize) -> Vec<Given> {
     let mut given: Vec<Given> = targets
         .iter()
-        .map(|target| Given::error(target.core.err().unwrap_or(ErrorCode::None)))
+        .map(|target| Given {
+            // Null is for partitions that were looked at.
+            aborted: Some(Vec::new()),
+            ..Given::error(target.core.err().unwrap_or(ErrorCode::None))
+        })
         .collect();
     let mut budget = Budget {
         bytes: max_bytes,

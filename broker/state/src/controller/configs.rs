@@ -103,7 +103,7 @@ pub(super) fn alter(
         let result = match twice {
             true => Err(Refusal::new(
                 ErrorCode::InvalidRequest,
-                "Duplicate resource.",
+                "Each resource must appear at most once.",
             )),
             false => check(image, &change.resource).and_then(|()| difference(image, change)),
         };

@@ -475,7 +475,7 @@ fn delete_topics_answers_each_reference_once() {
         row(None, id(77), Err(UnknownTopicId.into())),
         row(
             Some("t3"),
-            id(2),
+            Uuid::ZERO,
             Err(refused(InvalidRequest, "Duplicate topic name.")),
         ),
         row(Some("a.b"), id(1), Err(refused(InvalidRequest, supplied))),
@@ -750,7 +750,10 @@ fn configs_twice_or_too_large() {
     let Reply::AlteredConfigs(rows) = reply else {
         panic!("another reply")
     };
-    let duplicate = refused(ErrorCode::InvalidRequest, "Duplicate resource.");
+    let duplicate = refused(
+        ErrorCode::InvalidRequest,
+        "Each resource must appear at most once.",
+    );
     assert!(
         rows.iter().all(|row| row.result == Err(duplicate.clone())),
         "{rows:?}"

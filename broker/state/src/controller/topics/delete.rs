@@ -36,6 +36,9 @@ impl State {
                 });
             }
             let (name, topic_id) = match wanted {
+                // Of what stands there twice, only that is told.
+                TopicRef::Name(name) if counts[wanted] > 1 => (Some(name.clone()), Uuid::ZERO),
+                TopicRef::Id(topic_id) if counts[wanted] > 1 => (None, *topic_id),
                 TopicRef::Name(name) => (
                     Some(name.clone()),
                     topic.map_or(Uuid::ZERO, |topic| topic.topic_id),
