@@ -42,6 +42,9 @@ mod dir;
 mod epochs;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod knobs;
 mod log;

@@ -78,12 +78,17 @@ impl MetadataLog {
         let bytes = read_file(ring, &path).await?;
         let mut entries = log::decode_log(&bytes, state.position());
         let mut removed = HashSet::new();
-        for entry in &mut entries {
-            let entry = entry.map_err(|cause| MetadataError::Corrupt {
+        while let Some(entry) = entries.next() {
+            let corrupt = |cause| MetadataError::Corrupt {
                 path: path.clone(),
                 cause,
+            };
+            let entry = entry.map_err(corrupt)?;
+            let replayed = state.replay_read(&entry);
+            replayed.map_err(|cause| {
+                let at = entries.end();
+                corrupt(log::LogError::Payload { at, cause })
             })?;
-            state.replay(&entry);
             removed.extend(entry.records.iter().filter_map(|record| match record {
                 Record::RemoveTopic { topic_id } => Some(*topic_id),
                 _ => None,

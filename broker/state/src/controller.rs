@@ -13,6 +13,7 @@ use std::sync::Arc;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::uuid::Uuid;
 
+mod check;
 pub mod configs;
 pub mod features;
 pub mod image;

@@ -5,11 +5,13 @@
 //! | `lengths` | claims of lengths and counts that no bytes stand behind |
 //! | `stuck` | peers that stop in the middle |
 //! | `bombs` | batches of a megabyte that unpack to a gigabyte |
+//! | `frames` | valid frames, changed a little, by the hundred thousand |
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod bombs;
+mod frames;
 mod lengths;
 mod stuck;
 

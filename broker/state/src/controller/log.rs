@@ -311,9 +311,11 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<State, LogError> {
         }
         let records =
             record::decode(frame.payload).map_err(|cause| LogError::Payload { at, cause })?;
-        records
-            .iter()
-            .for_each(|record| state.replay_record(record));
+        for record in &records {
+            state
+                .replay_checked(record)
+                .map_err(|cause| LogError::Payload { at, cause })?;
+        }
         state.image.position = frame.position;
         left = Some(frame.flushed);
         at += frame.len();

@@ -1,0 +1,220 @@
+//! Whole data directories, Kafka's and our own after a crash, with edits in one of their files. Start must refuse or
+//! recover; what it recovered starts again without another repair.
+//!
+//! The first byte chooses the directory, the second the file, the third whether batch checksums are made right; then edits
+//! of five bytes each: how (insert, cut, set), where (three bytes, little endian, modulo the length), what.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use millstream_protocol::batch::{BatchBuilder, BatchHeader};
+use millstream_protocol::compress::Codec;
+use millstream_ring::{Ring, block_on};
+use millstream_storage::{LogConfig, LogId, Stopped, StorageOptions, Store, open};
+
+use super::Target;
+use crate::reseal;
+
+pub const TARGET: Target = Target {
+    name: "directories",
+    seeds,
+    run,
+};
+
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (which, directory) in directories().iter().enumerate() {
+        for file in 0..directory.len() {
+            for seal in 0..2 {
+                let head = [which as u8, file as u8, seal];
+                seeds.push([&head[..], &[0, 40, 0, 0, 0xff]].concat());
+                seeds.push([&head[..], &[2, 17, 0, 0, 1, 2, 57, 0, 0, 9]].concat());
+                seeds.push([&head[..], &[1, 100, 1, 0, 0]].concat());
+            }
+        }
+    }
+    seeds
+}
+
+/// Kafka's after a clean stop and after a crash, and ours after a crash.
+fn directories() -> &'static [Files] {
+    static DIRECTORIES: OnceLock<Vec<Files>> = OnceLock::new();
+    DIRECTORIES.get_or_init(|| {
+        let kafka =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../storage/tests/fixtures/kafka-4.3.1");
+        let mut all = vec![read(&kafka.join("clean")), read(&kafka.join("dirty"))];
+        let dir = temporary();
+        let path = dir.path().to_owned();
+        block_on(move |ring| async move { crashed(&ring, &path).await });
+        all.push(read(dir.path()));
+        all
+    })
+}
+
+/// In memory where there is such a place: a start flushes much, and no promise is tested here that needs a device.
+fn temporary() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = match memory.is_dir() {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    };
+    dir.expect("a temporary directory")
+}
+
+fn read(dir: &Path) -> Files {
+    let mut files = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        for entry in fs::read_dir(&path).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => left.push(path),
+                false => {
+                    let bytes = fs::read(&path).expect("a file");
+                    files.push((path.strip_prefix(dir).expect("below it").to_owned(), bytes));
+                }
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn options(dir: &Path) -> StorageOptions {
+    StorageOptions {
+        cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        journal_file_bytes: 4 << 20,
+        tail_bytes: 8 << 20,
+        descriptors_max: 64,
+        lock_wait: std::time::Duration::from_secs(1),
+        ..StorageOptions::new(vec![dir.to_owned()])
+    }
+}
+
+/// Two logs, small and large batches, a roll; then nobody stops it.
+async fn crashed(ring: &Ring, dir: &Path) {
+    let (store, _) = start(ring, dir).await.expect("an empty directory opens");
+    for partition in 0..2 {
+        let id = LogId {
+            topic_id: [5; 16],
+            partition,
+        };
+        let config = LogConfig {
+            segment_bytes: 1 << 20,
+            ..LogConfig::default()
+        };
+        let log = store.create_log("mine", id, 0, 0, config).await;
+        let log = log.expect("it can be created");
+        for round in 0..6 {
+            let mut builder = BatchBuilder::new(Codec::None, 5);
+            let value = vec![round as u8; [100, 300_000][round % 2 * partition as usize]];
+            builder.push(5, Some(b"k"), Some(&value), &[]);
+            let batch = builder.finish(0);
+            store.admit(batch.len()).await;
+            let header = BatchHeader::read(&batch).expect("a batch");
+            let appended = log.append(&batch, header, 0).expect("it is taken");
+            store.wait(appended.ticket).await.expect("it is flushed");
+        }
+    }
+}
+
+async fn start(ring: &Ring, dir: &Path) -> Result<(Store, usize), String> {
+    let opened = open(ring, options(dir)).await.map_err(|e| e.to_string())?;
+    let logs = opened.logs().count();
+    let (seeds, finish) = opened.divide(1, |_| Some(0));
+    let mut stores = Vec::new();
+    for seed in seeds {
+        stores.push(Store::start(ring, seed).await.map_err(|e| e.to_string())?);
+    }
+    finish.run(ring).await.map_err(|e| e.to_string())?;
+    Ok((stores.remove(0), logs))
+}
+
+/// What every log says of itself.
+fn ends(store: &Store) -> Vec<(LogId, i64, i64)> {
+    let mut ends: Vec<_> = store
+        .logs()
+        .map(|log| (log.id(), log.log_start_offset(), log.log_end_offset()))
+        .collect();
+    ends.sort();
+    ends
+}
+
+async fn read_all(store: &Store) {
+    for log in store.logs() {
+        let mut offset = log.log_start_offset();
+        // A damaged batch is an error, not a panic; readers stop there.
+        while let Ok(read) = log.read(offset, 1 << 20, log.log_end_offset(), true).await {
+            let bytes: Vec<u8> = read.parts.iter().flat_map(|part| part.to_vec()).collect();
+            let batches = millstream_protocol::batch::Batches::new(&bytes);
+            let next = batches
+                .map_while(Result::ok)
+                .map(|(header, _)| header.next_offset())
+                .last();
+            match next {
+                Some(next) if next > offset => offset = next,
+                _ => break,
+            }
+        }
+        let _ = log.offset_for_timestamp(5, log.log_end_offset()).await;
+    }
+}
+
+fn run(bytes: &[u8]) {
+    let [which, file, seal, edits @ ..] = bytes else {
+        return;
+    };
+    let directory = &directories()[usize::from(*which) % directories().len()];
+    let dir = temporary();
+    let edited = usize::from(*file) % directory.len();
+    for (index, (name, bytes)) in directory.iter().enumerate() {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("it lies in the directory")).expect("made");
+        match index == edited {
+            true => fs::write(&path, edit(bytes, edits, seal & 1 != 0)).expect("written"),
+            false => fs::write(&path, bytes).expect("written"),
+        }
+    }
+    let first = cycle(dir.path(), false);
+    if let Ok(ends) = first {
+        let second = cycle(dir.path(), true);
+        assert_eq!(second, Ok(ends), "a second start says something else");
+    }
+}
+
+/// Start, read, and a clean stop, or none: the process ends.
+fn cycle(dir: &Path, stops: bool) -> Result<Vec<(LogId, i64, i64)>, String> {
+    let dir = dir.to_owned();
+    block_on(move |ring| async move {
+        let (store, _) = start(&ring, &dir).await?;
+        let ends = ends(&store);
+        read_all(&store).await;
+        if stops {
+            let stopped = store.stop().await.map_err(|e| e.to_string())?;
+            let finished = Stopped::finish(vec![stopped], &ring).await;
+            finished.map_err(|e| e.to_string())?;
+        }
+        Ok(ends)
+    })
+}
+
+fn edit(bytes: &[u8], edits: &[u8], seal: bool) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for edit in edits.chunks_exact(5).take(8) {
+        let at = u32::from_le_bytes([edit[1], edit[2], edit[3], 0]) as usize;
+        let at = at % (bytes.len() + 1);
+        match edit[0] % 4 {
+            0 => bytes.insert(at, edit[4]),
+            1 => bytes.truncate(at),
+            _ if at < bytes.len() => bytes[at] = edit[4],
+            _ => {}
+        }
+    }
+    if seal {
+        reseal::batches(&mut bytes);
+    }
+    bytes
+}
