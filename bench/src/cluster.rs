@@ -14,6 +14,12 @@ use millstream_protocol::message::Message;
 use millstream_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
+use millstream_protocol::messages::find_coordinator::{
+    FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use millstream_protocol::messages::init_producer_id::{
+    InitProducerIdRequest, InitProducerIdResponse,
+};
 use millstream_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
 };
@@ -25,9 +31,26 @@ use crate::Fault;
 pub const CLIENT_ID: &str = "millstream-bench";
 const METADATA_VERSION: i16 = 9;
 const CREATE_TOPICS_VERSION: i16 = 5;
+const FIND_COORDINATOR_VERSION: i16 = 4;
+const INIT_PRODUCER_ID_VERSION: i16 = 4;
 /// Larger than the metadata of any topics a run creates.
 const RESPONSE_MAX: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who leads a partition now, asked once.
+pub fn leader(bootstrap: &str, topic: &str, partition: i32) -> Result<SocketAddr, Fault> {
+    let mut broker = connect(bootstrap)?;
+    let targets = look(&mut broker, &[topic.to_owned()])?.targets?;
+    let target = targets.iter().find(|target| target.partition == partition);
+    Ok(target.ok_or("the partition is gone")?.leader)
+}
+
+/// Who an idempotent producer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerId {
+    pub id: i64,
+    pub epoch: i16,
+}
 
 /// One partition and the broker that leads it.
 #[derive(Clone, Debug)]
@@ -70,9 +93,7 @@ impl TopicOptions {
 
 /// Creates what is missing and waits until every partition has a leader.
 pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
-    let mut broker = TcpStream::connect(&options.bootstrap)
-        .map_err(|error| format!("{}: {error}", options.bootstrap))?;
-    broker.set_nodelay(true)?;
+    let mut broker = connect(&options.bootstrap)?;
     let names = options.names();
     let deadline = Instant::now() + PATIENCE;
     let missing = look(&mut broker, &names)?.missing;
@@ -86,6 +107,80 @@ pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// Who coordinates a group. Waits for the broker to create the offsets topic, if it has to.
+pub fn coordinator(bootstrap: &str, group: &str) -> Result<SocketAddr, Fault> {
+    let mut broker = connect(bootstrap)?;
+    let request = FindCoordinatorRequest {
+        coordinator_keys: vec![group.into()],
+        ..FindCoordinatorRequest::default()
+    };
+    let (api, version) = (ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let frame = call(&mut broker, api, version, &request)?;
+        let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+        let response = FindCoordinatorResponse::read(&mut body, version)?;
+        let found = response.coordinators.first().ok_or("an empty answer")?;
+        match ErrorCode::from_code(found.error_code) {
+            Some(ErrorCode::None) => {
+                let port = u16::try_from(found.port)?;
+                return Ok(TcpStream::connect((&*found.host, port))?.peer_addr()?);
+            }
+            Some(code) if code.retriable() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            _ => return Err(format!("group {group}: {}", error_name(found.error_code)).into()),
+        }
+    }
+}
+
+/// As many new producer ids.
+pub fn producer_ids(bootstrap: &str, count: usize) -> Result<Vec<ProducerId>, Fault> {
+    let mut broker = connect(bootstrap)?;
+    (0..count).map(|_| producer_id(&mut broker)).collect()
+}
+
+fn producer_id(broker: &mut TcpStream) -> Result<ProducerId, Fault> {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 60_000,
+        ..InitProducerIdRequest::default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let frame = call(
+            broker,
+            ApiKey::InitProducerId,
+            INIT_PRODUCER_ID_VERSION,
+            &request,
+        )?;
+        let row = ApiKey::InitProducerId.row();
+        let (_, mut body) = header::read_response(&frame, row, INIT_PRODUCER_ID_VERSION)?;
+        let response = InitProducerIdResponse::read(&mut body, INIT_PRODUCER_ID_VERSION)?;
+        match ErrorCode::from_code(response.error_code) {
+            Some(ErrorCode::None) => {
+                return Ok(ProducerId {
+                    id: response.producer_id,
+                    epoch: response.producer_epoch,
+                });
+            }
+            // A broker that has just started may still be loading.
+            Some(code) if code.retriable() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            _ => return Err(format!("a producer id: {}", error_name(response.error_code)).into()),
+        }
+    }
+}
+
+/// A blocking connection for questions outside the load.
+pub fn connect(bootstrap: &str) -> Result<TcpStream, Fault> {
+    let broker = TcpStream::connect(bootstrap).map_err(|error| format!("{bootstrap}: {error}"))?;
+    broker.set_nodelay(true)?;
+    broker.set_read_timeout(Some(PATIENCE))?;
+    Ok(broker)
 }
 
 /// What Metadata said.
@@ -236,13 +331,29 @@ pub fn request<'a, M: Message<'a>>(
     Ok(frame::close(writer)?)
 }
 
-fn call<'a, M: Message<'a>>(
+/// One question and its answer's frame, without the length.
+pub fn call<'a, M: Message<'a>>(
     broker: &mut TcpStream,
     api: ApiKey,
     version: i16,
     body: &M,
 ) -> Result<Vec<u8>, Fault> {
-    broker.write_all(&request(api, version, body)?.bytes)?;
+    send(broker, api, version, body)?;
+    receive(broker, api)
+}
+
+/// Sends a request; its answer is the next that [`receive`] returns after those to earlier ones.
+pub fn send<'a, M: Message<'a>>(
+    broker: &mut TcpStream,
+    api: ApiKey,
+    version: i16,
+    body: &M,
+) -> Result<(), Fault> {
+    Ok(broker.write_all(&request(api, version, body)?.bytes)?)
+}
+
+/// The next answer's frame, without the length.
+pub fn receive(broker: &mut TcpStream, api: ApiKey) -> Result<Vec<u8>, Fault> {
     let mut prefix = [0; frame::PREFIX];
     broker
         .read_exact(&mut prefix)

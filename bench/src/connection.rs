@@ -47,7 +47,7 @@ impl Window {
         .await
     }
 
-    /// Notes a request that leaves at `now`, and returns its correlation id.
+    /// Notes a request that leaves at `now` (or should have, in an open loop), and returns its correlation id.
     pub fn sent(&self, now: Instant) -> i32 {
         let correlation = self.next_correlation.get();
         self.next_correlation.set(correlation.wrapping_add(1));
@@ -59,6 +59,11 @@ impl Window {
     pub fn answered(&self, correlation: i32) -> Option<Instant> {
         let (expected, at) = self.sent.borrow_mut().pop_front()?;
         (expected == correlation).then_some(at)
+    }
+
+    /// Takes the oldest request, whatever its correlation id.
+    pub fn pop(&self) {
+        self.sent.borrow_mut().pop_front();
     }
 
     /// Lets the sender go on. Called once for many answers, so that it can send many requests together.
@@ -106,4 +111,21 @@ pub fn i16_at(bytes: &[u8], position: usize) -> Option<i16> {
         .get(position..)?
         .first_chunk()
         .map(|bytes| i16::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn answers_must_come_in_order() {
+        let window = Window::new(2);
+        let now = Instant::now();
+        let (first, second) = (window.sent(now), window.sent(now + Duration::from_secs(1)));
+        assert_eq!(window.in_flight(), 2);
+        assert_eq!(window.answered(first), Some(now));
+        assert_eq!(window.answered(second + 1), None);
+    }
 }

@@ -10,30 +10,22 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use millstream_protocol::api::ApiKey;
 use millstream_protocol::batch::Batches;
-use millstream_protocol::frame;
 use millstream_protocol::header;
 use millstream_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic,
 };
-use millstream_protocol::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
-};
-use millstream_ring::{Buffer, Bytes, Ring, Socket};
+use millstream_ring::{Ring, Socket};
 
 use crate::Fault;
 use crate::cluster::{self, Target, TopicOptions};
-use crate::connection::CORRELATION;
-use crate::load::{self, LoadOptions, Stop, Workload};
-use crate::report::{self, Tally};
+use crate::link::Link;
+use crate::load::{self, Lane, LoadOptions, Stop, Workload};
+use crate::report::{self, Outcome, Tally};
 
 /// The last version with topic names.
 const VERSION: i16 = 12;
-const LIST_OFFSETS_VERSION: i16 = 7;
-const LATEST: i64 = -1;
 /// Fields around the records of one partition.
 const AROUND_RECORDS: usize = 4 << 10;
-/// A first batch may exceed every limit (KIP-74); this is where we stop believing it.
-const RESPONSE_MAX: usize = 256 << 20;
 const RECEIVE_WINDOW: usize = 4 << 20;
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
@@ -49,21 +41,21 @@ pub enum From {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
-    topics: TopicOptions,
+    pub topics: TopicOptions,
     #[command(flatten)]
-    load: LoadOptions,
+    pub load: LoadOptions,
     /// Where reading starts.
     #[arg(long, value_enum, default_value_t = From::Start)]
-    from: From,
+    pub from: From,
     /// Most bytes of one answer; a batch that is larger comes whole.
     #[arg(long, default_value_t = 1 << 20)]
-    partition_max_bytes: usize,
+    pub partition_max_bytes: usize,
     /// Least bytes of one answer, before --max-wait-ms is over.
     #[arg(long, default_value_t = 1)]
-    min_bytes: i32,
+    pub min_bytes: i32,
     /// How long the broker may wait for --min-bytes.
     #[arg(long, default_value_t = 500)]
-    max_wait_ms: i32,
+    pub max_wait_ms: i32,
 }
 
 /// What all connections share.
@@ -76,6 +68,11 @@ pub struct Plan {
 
 /// Runs the command; whether it went without errors.
 pub fn run(options: &Options) -> Result<bool, Fault> {
+    report::publish(&outcome(options)?, &options.load)
+}
+
+/// Runs the load.
+pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
     i32::try_from(options.partition_max_bytes)?;
     let targets = cluster::prepare(&options.topics)?;
     let title = format!(
@@ -96,8 +93,10 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
         min_bytes: options.min_bytes,
         max_wait_ms: options.max_wait_ms,
     };
-    let measured = load::run(&options.load, &targets, &Workload::Fetch(Arc::new(plan)))?;
-    report::publish(&title, &measured, options.load.json.as_deref())
+    let workload = Workload::Fetch(Arc::new(plan));
+    let lanes = load::lanes(&targets, options.load.connections, &workload);
+    let measured = load::run(&options.load, lanes, &["fetch"])?;
+    Ok(report::outcome(&title, &measured))
 }
 
 /// Keeps one connection busy until `stop`.
@@ -105,16 +104,13 @@ pub async fn drive(
     ring: &Ring,
     socket: Socket,
     plan: &Plan,
-    targets: &[Target],
+    lane: &Lane,
     tally: &Rc<Tally>,
     stop: &Stop,
 ) -> Result<(), Fault> {
     socket.set_receive_buffer(RECEIVE_WINDOW)?;
-    let mut link = Link {
-        socket,
-        correlation: 0,
-        buffer: Buffer::with_capacity(plan.partition_max_bytes + AROUND_RECORDS),
-    };
+    let mut link = Link::new(socket, plan.partition_max_bytes + AROUND_RECORDS);
+    let targets = &lane.targets;
     let mut offsets = Vec::with_capacity(targets.len());
     for target in targets {
         offsets.push(match plan.from {
@@ -223,88 +219,6 @@ fn read_answer(frame: &[u8], from: From, offset: i64) -> Result<Answer, Fault> {
         records,
         next_offset,
     })
-}
-
-/// A connection with one request in flight.
-struct Link {
-    socket: Socket,
-    correlation: i32,
-    /// Used again for every answer, so that it stays in the cache.
-    buffer: Buffer,
-}
-
-impl Link {
-    /// Sends the request and returns its answer's frame, without the length.
-    async fn call(
-        &mut self,
-        api: ApiKey,
-        version: i16,
-        mut request: Vec<u8>,
-    ) -> Result<&[u8], Fault> {
-        self.correlation = self.correlation.wrapping_add(1);
-        request[CORRELATION..CORRELATION + 4].copy_from_slice(&self.correlation.to_be_bytes());
-        self.socket.send(vec![Bytes::from(request)]).await?;
-        self.receive_exactly(frame::PREFIX).await?;
-        let prefix = *self.buffer.first_chunk().ok_or("no length")?;
-        let length = frame::length(prefix, RESPONSE_MAX)?;
-        if length > self.buffer.capacity() {
-            self.buffer = Buffer::with_capacity(length);
-        }
-        self.receive_exactly(length).await?;
-        let (correlation, _) = header::read_response(&self.buffer, api.row(), version)?;
-        if correlation != self.correlation {
-            return Err("an answer to another request".into());
-        }
-        Ok(&self.buffer)
-    }
-
-    /// Replaces the buffer's content by the next `length` bytes.
-    async fn receive_exactly(&mut self, length: usize) -> Result<(), Fault> {
-        let mut buffer = std::mem::replace(&mut self.buffer, Buffer::with_capacity(0));
-        buffer.clear();
-        let received;
-        (received, self.buffer) = self.socket.recv_exact(buffer, length).await;
-        Ok(received?)
-    }
-
-    async fn end_offset(&mut self, target: &Target) -> Result<i64, Fault> {
-        let partition = ListOffsetsPartition {
-            partition_index: target.partition,
-            timestamp: LATEST,
-            ..ListOffsetsPartition::default()
-        };
-        let topic = ListOffsetsTopic {
-            name: (&*target.topic).into(),
-            partitions: vec![partition],
-        };
-        let body = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![topic],
-            ..ListOffsetsRequest::default()
-        };
-        let request = cluster::request(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &body)?;
-        let frame = self
-            .call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, request.bytes)
-            .await?;
-        let (_, mut body) =
-            header::read_response(frame, ApiKey::ListOffsets.row(), LIST_OFFSETS_VERSION)?;
-        let response = ListOffsetsResponse::read(&mut body, LIST_OFFSETS_VERSION)?;
-        let partition = response
-            .topics
-            .first()
-            .and_then(|topic| topic.partitions.first())
-            .ok_or("no offset")?;
-        match partition.error_code {
-            0 => Ok(partition.offset),
-            code => Err(format!(
-                "ListOffsets {}-{}: {}",
-                target.topic,
-                target.partition,
-                cluster::error_name(code)
-            )
-            .into()),
-        }
-    }
 }
 
 #[cfg(test)]

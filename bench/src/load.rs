@@ -1,16 +1,19 @@
 //! Threads, their connections and the clock of a run.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use millstream_ring::{CoreOptions, Ring, Socket, start};
 
-use crate::cluster::Target;
-use crate::report::{Counts, Measured, Process, Tally};
-use crate::{Fault, fetch, produce};
+use crate::cluster::{ProducerId, Target};
+use crate::connection::Window;
+use crate::progress::Progress;
+use crate::report::{Counts, Live, Measured, Process, Tally};
+use crate::{Fault, end_to_end, fetch, produce, swarm};
 
 /// How long answers may take once the time is over.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,14 +38,31 @@ pub struct LoadOptions {
     pub pid: Option<u32>,
     /// Writes the result to this file as JSON, too.
     #[arg(long, value_name = "FILE")]
-    pub json: Option<std::path::PathBuf>,
+    pub json: Option<PathBuf>,
+    /// Writes the latencies to this file as a table of HdrHistogram's tools.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// JSON of `roofline`: the result is also given as a share of it.
+    #[arg(long, value_name = "FILE")]
+    pub roofline: Option<PathBuf>,
+    /// JSON of the same run against a `sink`: the result is also given as a share of it.
+    #[arg(long, value_name = "FILE")]
+    pub ceiling: Option<PathBuf>,
 }
 
-/// CPUs by number.
-#[derive(Clone, Debug)]
-pub struct CpuList(Vec<usize>);
+/// CPUs by number; empty: not pinned.
+#[derive(Clone, Debug, Default)]
+pub struct CpuList(pub Vec<usize>);
 
-fn cpu_list(text: &str) -> Result<CpuList, String> {
+impl CpuList {
+    /// The CPU of the n-th thread; the last one serves all further.
+    pub fn at(&self, thread: usize) -> Option<usize> {
+        self.0.get(thread).or(self.0.last()).copied()
+    }
+}
+
+/// Reads 1 or 2-5,7.
+pub fn cpu_list(text: &str) -> Result<CpuList, String> {
     let number = |text: &str| {
         text.parse::<usize>()
             .map_err(|_| format!("{text:?} is no CPU number"))
@@ -60,20 +80,45 @@ fn cpu_list(text: &str) -> Result<CpuList, String> {
 /// What goes over a connection.
 #[derive(Clone)]
 pub enum Workload {
+    /// Batches.
     Produce(Arc<produce::Plan>),
+    /// Reads as fast as it goes.
     Fetch(Arc<fetch::Plan>),
+    /// Reads what producers of the same run send.
+    Read(Arc<end_to_end::Plan>),
+    /// Introduces itself and stays.
+    Idle,
+}
+
+impl Workload {
+    /// Whether a request counts by when it should have left.
+    fn is_open(&self) -> bool {
+        match self {
+            Workload::Produce(plan) => plan.is_open(),
+            Workload::Read(_) => true,
+            Workload::Fetch(_) | Workload::Idle => false,
+        }
+    }
 }
 
 /// A connection to be opened and the partitions that it serves.
-#[derive(Clone, Debug)]
-struct Lane {
-    leader: SocketAddr,
-    targets: Vec<Target>,
+#[derive(Clone)]
+pub struct Lane {
+    pub leader: SocketAddr,
+    pub targets: Vec<Target>,
+    pub workload: Workload,
+    /// Which part of the result it counts for.
+    pub role: usize,
+    /// Its number among `of` connections like it.
+    pub at: usize,
+    pub of: usize,
+    /// Who it is, if it is an idempotent producer.
+    pub producer: Option<ProducerId>,
 }
 
 /// Spreads partitions over connections: each to its leader, each connection its share in turn; if there are more
 /// connections than partitions, several share one.
-fn lanes(targets: &[Target], connections: usize) -> Vec<Lane> {
+pub fn lanes(targets: &[Target], connections: usize, workload: &Workload) -> Vec<Lane> {
     let mut leaders: Vec<SocketAddr> = targets.iter().map(|target| target.leader).collect();
     leaders.sort_unstable();
     leaders.dedup();
@@ -94,37 +139,45 @@ fn lanes(targets: &[Target], connections: usize) -> Vec<Lane> {
             lanes.push(Lane {
                 leader: *leader,
                 targets: share.collect(),
+                workload: workload.clone(),
+                role: 0,
+                at: lanes.len(),
+                of: connections,
+                producer: None,
             });
         }
     }
     lanes
 }
 
-/// Runs the load and returns what was measured between warm-up and end.
+/// Runs the load and returns what was measured between warm-up and end, for each of `roles`.
 pub fn run(
     options: &LoadOptions,
-    targets: &[Target],
-    workload: &Workload,
+    lanes: Vec<Lane>,
+    roles: &[&'static str],
 ) -> Result<Measured, Fault> {
-    if options.connections == 0 {
+    if lanes.is_empty() {
         return Err("--connections must be at least 1".into());
     }
     let cpus: Vec<Option<usize>> = match &options.cpus {
         Some(CpuList(cpus)) => cpus.iter().copied().map(Some).collect(),
         None => vec![None],
     };
-    let lanes = lanes(targets, options.connections);
     let threads = cpus.len().min(lanes.len());
     // Nobody starts before all are connected; the clock of all starts then.
     let barrier = Arc::new(Barrier::new(threads + 1));
+    let broker_before = options.pid.map(Process::read).transpose()?;
+    let connecting = Instant::now();
+    let mut progress = Progress::new();
     let mut running = Vec::new();
     for (at, cpu) in cpus.into_iter().take(threads).enumerate() {
         let job = Job {
             lanes: lanes.iter().skip(at).step_by(threads).cloned().collect(),
-            workload: workload.clone(),
+            roles: roles.len(),
             warm_up: Duration::try_from_secs_f64(options.warm_up)?,
             duration: Duration::try_from_secs_f64(options.duration)?,
             barrier: barrier.clone(),
+            live: progress.thread(),
         };
         let core = CoreOptions {
             cpu,
@@ -135,26 +188,32 @@ pub fn run(
         running.push(start(core, move |ring| job.run(ring))?);
     }
     barrier.wait();
-    std::thread::sleep(Duration::try_from_secs_f64(options.warm_up)?);
+    let connecting = connecting.elapsed();
+    progress.wait("warm-up", Duration::try_from_secs_f64(options.warm_up)?);
     let (broker, own) = (
         options.pid.map(Process::read).transpose()?,
         Process::read(std::process::id())?,
     );
     let began = Instant::now();
-    std::thread::sleep(Duration::try_from_secs_f64(options.duration)?);
+    progress.wait("measuring", Duration::try_from_secs_f64(options.duration)?);
     let elapsed = began.elapsed();
     // A broker that died under the load is worth a report, too.
     let broker = broker.and_then(|before| Some(Process::read(options.pid?).ok()?.since(before)));
     let own = Process::read(std::process::id())?.since(own);
-    let mut counts = Counts::new();
+    let mut parts: Vec<_> = roles.iter().map(|role| (*role, Counts::new())).collect();
     for thread in running {
         let one = thread.join().map_err(|_| "a load thread panicked")?;
-        counts.add(&one?);
+        for (sum, counts) in parts.iter_mut().zip(one?) {
+            sum.1.add(&counts);
+        }
     }
     Ok(Measured {
-        counts,
+        parts,
         window: options.duration,
         elapsed,
+        connecting,
+        connections: lanes.len(),
+        broker_before,
         broker,
         own,
     })
@@ -163,67 +222,83 @@ pub fn run(
 /// One thread's part.
 struct Job {
     lanes: Vec<Lane>,
-    workload: Workload,
+    roles: usize,
     warm_up: Duration,
     duration: Duration,
     barrier: Arc<Barrier>,
+    live: Arc<Live>,
 }
 
 impl Job {
-    async fn run(self, ring: Ring) -> Result<Counts, Fault> {
-        let mut sockets = Vec::with_capacity(self.lanes.len());
-        for lane in &self.lanes {
-            match Socket::connect(&ring, lane.leader).await {
-                Ok(socket) => sockets.push(socket),
-                Err(error) => {
-                    self.barrier.wait();
-                    return Err(format!("{}: {error}", lane.leader).into());
-                }
-            }
-        }
-        let tally = Rc::new(Tally::new());
-        let stop = Rc::new(Stop::default());
-        let live = Rc::new(Cell::new(sockets.len()));
+    async fn run(self, ring: Ring) -> Result<Vec<Counts>, Fault> {
+        let connected = self.connect(&ring).await;
         // Blocks this thread, which has nothing to do before the others are connected.
         self.barrier.wait();
+        let sockets = connected?;
+        let tallies: Vec<Rc<Tally>> = (0..self.roles)
+            .map(|role| {
+                let mut lanes = self.lanes.iter().filter(|lane| lane.role == role);
+                let open = lanes.any(|lane| lane.workload.is_open());
+                Rc::new(Tally::new(open, self.live.clone()))
+            })
+            .collect();
+        let stop = Rc::new(Stop::default());
+        let live = Rc::new(Cell::new(sockets.len()));
         for (socket, lane) in sockets.into_iter().zip(self.lanes) {
-            let (workload, tally, stop, live) = (
-                self.workload.clone(),
-                tally.clone(),
-                stop.clone(),
-                live.clone(),
-            );
-            let inner = ring.clone();
+            let tally = tallies[lane.role].clone();
+            let (inner, stop, live) = (ring.clone(), stop.clone(), live.clone());
             ring.spawn(async move {
-                let ended = match workload {
-                    Workload::Produce(plan) => {
-                        produce::drive(&inner, socket, &plan, &lane.targets, &tally, &stop).await
-                    }
-                    Workload::Fetch(plan) => {
-                        fetch::drive(&inner, socket, &plan, &lane.targets, &tally, &stop).await
-                    }
-                };
-                if let Err(fault) = ended {
+                if let Err(fault) = drive(&inner, socket, &lane, &tally, &stop).await {
                     tally.lost(&fault);
                 }
                 live.set(live.get() - 1);
             });
         }
         ring.sleep(self.warm_up).await;
-        tally.begin();
+        tallies.iter().for_each(|tally| tally.begin());
         ring.sleep(self.duration).await;
-        tally.end();
+        tallies.iter().for_each(|tally| tally.end());
         stop.stop();
         let patience = Instant::now() + DRAIN_PATIENCE;
         while live.get() > 0 && Instant::now() < patience {
             ring.sleep(Duration::from_millis(10)).await;
         }
         for _ in 0..live.get() {
-            tally.lost(
-                &format!("no answer within {} s of the end", DRAIN_PATIENCE.as_secs()).into(),
-            );
+            let seconds = DRAIN_PATIENCE.as_secs();
+            tallies[0].lost(&format!("no answer within {seconds} s of the end").into());
         }
-        Ok(tally.take())
+        Ok(tallies.iter().map(|tally| tally.take()).collect())
+    }
+
+    async fn connect(&self, ring: &Ring) -> Result<Vec<Socket>, Fault> {
+        let mut sockets = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let connected = Socket::connect(ring, lane.leader).await;
+            sockets.push(connected.map_err(|error| {
+                format!(
+                    "{}: {error}, after {} connections",
+                    lane.leader,
+                    sockets.len()
+                )
+            })?);
+        }
+        Ok(sockets)
+    }
+}
+
+/// What a connection does until `stop`.
+async fn drive(
+    ring: &Ring,
+    socket: Socket,
+    lane: &Lane,
+    tally: &Rc<Tally>,
+    stop: &Stop,
+) -> Result<(), Fault> {
+    match &lane.workload {
+        Workload::Produce(plan) => produce::drive(ring, socket, plan, lane, tally, stop).await,
+        Workload::Fetch(plan) => fetch::drive(ring, socket, plan, lane, tally, stop).await,
+        Workload::Read(plan) => end_to_end::read(ring, socket, plan, lane, tally, stop).await,
+        Workload::Idle => swarm::stay(socket, tally, stop).await,
     }
 }
 
@@ -231,13 +306,14 @@ impl Job {
 #[derive(Default)]
 pub struct Stop {
     stopped: Cell<bool>,
-    windows: std::cell::RefCell<Vec<Rc<crate::connection::Window>>>,
+    watched: RefCell<Vec<(Rc<Window>, Socket)>>,
 }
 
 impl Stop {
-    /// This window is to be stopped, too.
-    pub fn watch(&self, window: &Rc<crate::connection::Window>) {
-        self.windows.borrow_mut().push(window.clone());
+    /// This window is to be stopped, too, and its connection closed if nothing is in flight: its sender may be asleep.
+    pub fn watch(&self, window: &Rc<Window>, socket: &Socket) {
+        let watched = (window.clone(), socket.clone());
+        self.watched.borrow_mut().push(watched);
     }
 
     /// Whether the time is over.
@@ -247,8 +323,11 @@ impl Stop {
 
     fn stop(&self) {
         self.stopped.set(true);
-        for window in self.windows.borrow().iter() {
+        for (window, socket) in self.watched.borrow().iter() {
             window.stop();
+            if window.in_flight() == 0 {
+                socket.shutdown();
+            }
         }
     }
 }
@@ -270,7 +349,7 @@ mod tests {
     #[test]
     fn every_partition_is_served_and_by_a_connection_to_its_leader() {
         for (partitions, connections) in [(2, 2), (16, 64), (64, 16), (7, 3), (2000, 64)] {
-            let lanes = lanes(&targets(partitions), connections);
+            let lanes = lanes(&targets(partitions), connections, &Workload::Idle);
             assert_eq!(lanes.len(), connections);
             let mut served: Vec<i32> = Vec::new();
             for lane in &lanes {

@@ -1,18 +1,34 @@
 //! Load for a Kafka broker, and what it measured: Millstream's or any other.
 //!
-//! One thread for each CPU given, the broker's own ring under it, requests built before the clock starts. Closed loop:
-//! every connection keeps so many requests in flight and sends the next when an answer comes. `load` starts and stops
-//! the threads, `connection` paces one socket, `produce` and `fetch` say what goes over it, `cluster` asks where, and
-//! `report` prints.
+//! One thread for each CPU given, the broker's own ring under it, requests built before the clock starts.
+//!
+//! | where | what |
+//! |---|---|
+//! | `produce`, `fetch`, `end_to_end`, `swarm` | what goes over the connections, a command each |
+//! | `load`, `progress` | threads, connections and the clock of a run; its progress line |
+//! | `connection`, `pace`, `link` | one connection: closed loop, open loop, one request at a time |
+//! | `cluster` | where to send; topics and producer ids |
+//! | `report` | counters, histograms, results |
+//! | `verify` | nothing acknowledged is lost, doubled or moved |
+//! | `sink` | a broker that keeps nothing: the ceiling of load and network |
+//! | `roofline` | what the machine itself can do |
 #![forbid(unsafe_code)]
 
+mod clock;
 mod cluster;
 mod connection;
+mod end_to_end;
 mod fetch;
+mod link;
 mod load;
+mod pace;
 mod produce;
+mod progress;
 mod report;
+mod roofline;
 mod sink;
+mod swarm;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -34,19 +50,31 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Produce prebuilt batches as fast as the broker acknowledges them.
-    Produce(produce::Options),
+    /// Produce prebuilt batches, as fast as the broker acknowledges them or at a rate.
+    Produce(Box<produce::Options>),
     /// Fetch topics again and again, or wait at their end.
-    Fetch(fetch::Options),
+    Fetch(Box<fetch::Options>),
+    /// Produce and read: the time from the intended sending of a record to its receipt.
+    EndToEnd(Box<end_to_end::Options>),
+    /// Thousands of connections, idle or slow.
+    Swarm(Box<swarm::Options>),
+    /// Numbered records, checked for loss, duplicates and order, through restarts of the broker.
+    Verify(verify::Options),
     /// A broker that answers and keeps nothing: the ceiling of load generator and network.
     Sink(sink::Options),
+    /// What this machine can do: disk, network, memory. About a minute.
+    Roofline(roofline::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Produce(options) => produce::run(&options),
         Command::Fetch(options) => fetch::run(&options),
+        Command::EndToEnd(options) => end_to_end::run(&options),
+        Command::Swarm(options) => swarm::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Sink(options) => sink::run(&options),
+        Command::Roofline(options) => roofline::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,189 +1,183 @@
-//! `produce`: prebuilt batches, as many in flight as asked for.
+//! `produce`: prebuilt batches, as many in flight as asked for, in a closed or an open loop.
 //!
-//! Built once: one batch, shared by all partitions, and for each partition the bytes of the request before and behind
-//! it. Of a request only the correlation id is new. Small requests are copied together so that many go in one send;
-//! large ones go as a gather list around the shared batch.
+//! Built once: the batches, and for each partition the bytes of the request around them ([`request`]). Of a request only
+//! the correlation id is new, and the sequence number of an idempotent producer. Small requests are copied together so
+//! that many go in one send; large ones go as a gather list around the shared records.
 
+pub mod payload;
+pub mod request;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use millstream_protocol::api::ApiKey;
-use millstream_protocol::batch::{BatchBuilder, BatchHeader};
-use millstream_protocol::compress::Codec;
-use millstream_protocol::message::Records;
-use millstream_protocol::messages::produce::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
 use millstream_ring::{Buffer, Bytes, Ring, Socket};
 
 use crate::Fault;
-use crate::cluster::{self, Target, TopicOptions};
-use crate::connection::{CORRELATION, Window, i16_at, i32_at, split_frame};
-use crate::load::{self, LoadOptions, Stop, Workload};
-use crate::report::{self, Tally};
+use crate::cluster::{self, ProducerId, Target, TopicOptions};
+use crate::connection::{Window, i16_at, i32_at, split_frame};
+use crate::load::{self, Lane, LoadOptions, Stop, Workload};
+use crate::pace::Pace;
+use crate::report::{self, Outcome, Tally};
+use payload::{Batch, PayloadOptions};
+use request::{Fresh, Request, TOPIC_LEN_MAX};
 
-/// The last version with topic names is 12; 9 is the first with compact lengths and served since Kafka 2.8.
-const VERSION: i16 = 9;
-/// The response before the error code: correlation id 4, tags 1, count 1, name length 1, name, count 1, index 4.
-const ERROR_CODE_BEHIND_NAME: usize = 12;
-/// A name of this length still has a one-byte length in the response.
-const TOPIC_LEN_MAX: usize = 126;
 /// Up to here a copy is cheaper than one more entry of a gather list.
 const COPIED_MAX: usize = 16 << 10;
 /// Bytes of one send.
 const SEND_MAX: usize = 256 << 10;
 const RECEIVE: usize = 64 << 10;
+/// More would let a broker refuse retried batches of an idempotent producer (KIP-98).
+const IDEMPOTENT_IN_FLIGHT_MAX: usize = 5;
 
 #[derive(clap::Args, Clone, Debug)]
+// Other commands have these options among theirs; groups are named after the type unless told.
+#[group(id = "produce-options")]
 pub struct Options {
     #[command(flatten)]
-    topics: TopicOptions,
+    pub topics: TopicOptions,
     #[command(flatten)]
-    load: LoadOptions,
-    /// Bytes of a record's value; less where not even one such record fits the batch.
-    #[arg(long, default_value_t = 1024)]
-    record_size: usize,
-    /// Bytes of a batch, header included, before compression: as many records as fit.
-    #[arg(long, default_value_t = 16 << 10)]
-    batch_size: usize,
-    /// none, gzip, snappy, lz4 or zstd.
-    #[arg(long, default_value = "none", value_parser = codec)]
-    codec: Codec,
+    pub load: LoadOptions,
+    #[command(flatten)]
+    pub pace: PaceOptions,
+    #[command(flatten)]
+    pub payload: PayloadOptions,
     /// Requests in flight on each connection.
     #[arg(long, default_value_t = 5)]
-    in_flight: usize,
+    pub in_flight: usize,
     /// -1 all, 1 leader, 0 none: then a request counts as done when it was sent.
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
-    acks: i16,
+    pub acks: i16,
+    /// Each connection is an idempotent producer.
+    #[arg(long)]
+    pub idempotence: bool,
 }
 
-fn codec(name: &str) -> Result<Codec, String> {
-    Codec::from_name(name).ok_or_else(|| "none, gzip, snappy, lz4 or zstd expected".into())
+/// Closed or open loop.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PaceOptions {
+    /// Open loop: records a second over all connections, sent when they are due whether or not the broker answers; latency
+    /// counts from then. Without it each connection sends when an answer makes room.
+    #[arg(long, value_name = "RECORDS/S")]
+    pub rate: Option<f64>,
 }
 
 /// What all connections share.
 pub struct Plan {
-    batch: Bytes,
-    record_count: u64,
+    batches: Vec<Batch>,
     acks: i16,
     in_flight: usize,
+    /// The time between two requests of one connection.
+    interval: Option<Duration>,
+    /// The run's number, where records carry the time they are sent.
+    stamp: Option<u64>,
+}
+
+impl Plan {
+    /// Builds the batches; `connections` share the rate. `stamp` is the number of a run that measures from end to end.
+    pub fn new(options: &Options, connections: usize, stamp: Option<u64>) -> Result<Plan, Fault> {
+        if options.in_flight == 0 {
+            return Err("--in-flight must be at least 1".into());
+        }
+        if options.idempotence
+            && (options.acks != -1 || options.in_flight > IDEMPOTENT_IN_FLIGHT_MAX)
+        {
+            return Err("--idempotence needs --acks -1 and at most 5 in flight".into());
+        }
+        let batches = payload::build(&options.payload, stamp.is_some())?;
+        let records: i32 = batches.iter().map(|batch| batch.header.record_count).sum();
+        let records = f64::from(records) / batches.len() as f64;
+        let interval = options.pace.rate.map(|rate| {
+            Duration::try_from_secs_f64(records * connections as f64 / rate)
+                .map_err(|_| format!("--rate {rate} is none"))
+        });
+        Ok(Plan {
+            batches,
+            acks: options.acks,
+            in_flight: options.in_flight,
+            interval: interval.transpose()?,
+            stamp,
+        })
+    }
+
+    /// Whether requests leave by schedule.
+    pub fn is_open(&self) -> bool {
+        self.interval.is_some()
+    }
+
+    /// Bytes of a typical batch.
+    pub fn batch_len(&self) -> usize {
+        self.batches[0].bytes.len()
+    }
+
+    /// Records of a typical batch.
+    pub fn record_count(&self) -> i32 {
+        self.batches[0].header.record_count
+    }
 }
 
 /// Runs the command; whether it went without errors.
 pub fn run(options: &Options) -> Result<bool, Fault> {
-    if options.in_flight == 0 {
-        return Err("--in-flight must be at least 1".into());
-    }
+    let outcome = outcome(options)?;
+    report::publish(&outcome, &options.load)
+}
+
+/// Runs the load.
+pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
+    let targets = targets(options)?;
+    let plan = Arc::new(Plan::new(options, options.load.connections, None)?);
+    let lanes = lanes(options, &targets, &plan)?;
+    let measured = load::run(&options.load, lanes, &["produce"])?;
+    Ok(report::outcome(&title(options, &targets, &plan), &measured))
+}
+
+/// The partitions to produce to, created where they are missing.
+pub fn targets(options: &Options) -> Result<Vec<Target>, Fault> {
     let targets = cluster::prepare(&options.topics)?;
-    if targets
-        .iter()
-        .any(|target| target.topic.len() > TOPIC_LEN_MAX)
-    {
+    if (targets.iter()).any(|target| target.topic.len() > TOPIC_LEN_MAX) {
         return Err(format!("topic names must have at most {TOPIC_LEN_MAX} bytes").into());
     }
-    let batch = build_batch(options)?;
-    let header = BatchHeader::read(&batch)?;
-    let title = format!(
-        "produce {}: {} partitions, {} connections x {} in flight, acks {}, batches of {} bytes with {} records, {}",
+    Ok(targets)
+}
+
+/// The producing connections.
+pub fn lanes(options: &Options, targets: &[Target], plan: &Arc<Plan>) -> Result<Vec<Lane>, Fault> {
+    let mut lanes = load::lanes(
+        targets,
+        options.load.connections,
+        &Workload::Produce(plan.clone()),
+    );
+    if options.idempotence {
+        let ids = cluster::producer_ids(&options.topics.bootstrap, lanes.len())?;
+        for (lane, id) in lanes.iter_mut().zip(ids) {
+            lane.producer = Some(id);
+        }
+    }
+    Ok(lanes)
+}
+
+fn title(options: &Options, targets: &[Target], plan: &Plan) -> String {
+    format!(
+        "produce {}: {} partitions, {} connections x {} in flight, acks {}{}, batches of {} bytes with {} records, {}, {}",
         options.topics.bootstrap,
         targets.len(),
         options.load.connections,
         options.in_flight,
         options.acks,
-        batch.len(),
-        header.record_count,
-        options.codec.name(),
-    );
-    let plan = Plan {
-        batch: Bytes::from(batch),
-        record_count: u64::try_from(header.record_count)?,
-        acks: options.acks,
-        in_flight: options.in_flight,
-    };
-    let measured = load::run(&options.load, &targets, &Workload::Produce(Arc::new(plan)))?;
-    report::publish(&title, &measured, options.load.json.as_deref())
-}
-
-fn build_batch(options: &Options) -> Result<Vec<u8>, Fault> {
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    // Bytes that a disk or codec cannot make smaller than they are.
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    let mut value = vec![0u8; options.record_size];
-    for byte in &mut value {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *byte = state as u8;
-    }
-    let mut builder = BatchBuilder::new(options.codec, now);
-    loop {
-        let mut longer = builder.clone();
-        longer.push(now, None, Some(&value), &[]);
-        if longer.size() > options.batch_size {
-            break;
-        }
-        // Records are alike: from the second on, the room left says how many follow.
-        let record = (longer.size() - builder.size()).max(1);
-        builder = longer;
-        let left = options.batch_size - builder.size();
-        // Offset deltas grow by a byte or two; the loop finds the rest.
-        for _ in 0..left / (record + 4) {
-            builder.push(now, None, Some(&value), &[]);
-        }
-    }
-    while builder.record_count() == 0 {
-        let mut longer = builder.clone();
-        longer.push(now, None, Some(&value), &[]);
-        if longer.size() <= options.batch_size {
-            builder = longer;
-        } else if value.pop().is_none() {
-            return Err(format!("no record fits a batch of {} bytes", options.batch_size).into());
-        }
-    }
-    Ok(builder.finish(0))
-}
-
-/// A request around the batch: what stands before and behind it.
-struct Envelope {
-    head: Vec<u8>,
-    tail: Bytes,
-    error_code_at: usize,
-}
-
-impl Envelope {
-    fn new(plan: &Plan, target: &Target) -> Result<Envelope, Fault> {
-        let partition = PartitionProduceData {
-            index: target.partition,
-            records: Records::Gap(plan.batch.len()),
-        };
-        let topic = TopicProduceData {
-            name: (&*target.topic).into(),
-            partition_data: vec![partition],
-            ..TopicProduceData::default()
-        };
-        let body = ProduceRequest {
-            transactional_id: None,
-            acks: plan.acks,
-            timeout_ms: 30_000,
-            topic_data: vec![topic],
-        };
-        let encoded = cluster::request(ApiKey::Produce, VERSION, &body)?;
-        let gap = encoded
-            .gaps
-            .first()
-            .ok_or("a Produce request without records")?;
-        let (head, tail) = encoded.bytes.split_at(gap.position);
-        Ok(Envelope {
-            head: head.to_vec(),
-            tail: Bytes::from(tail.to_vec()),
-            error_code_at: ERROR_CODE_BEHIND_NAME + target.topic.len(),
-        })
-    }
-
-    fn len(&self, batch: &Bytes) -> usize {
-        self.head.len() + batch.len() + self.tail.len()
-    }
+        if options.idempotence {
+            " idempotent"
+        } else {
+            ""
+        },
+        plan.batch_len(),
+        plan.record_count(),
+        options.payload.codec.name(),
+        match options.pace.rate {
+            Some(rate) => format!("open loop of {rate} records/s"),
+            None => "closed loop".into(),
+        },
+    )
 }
 
 /// Keeps one connection busy until `stop`.
@@ -191,94 +185,162 @@ pub async fn drive(
     ring: &Ring,
     socket: Socket,
     plan: &Arc<Plan>,
-    targets: &[Target],
+    lane: &Lane,
     tally: &Rc<Tally>,
     stop: &Stop,
 ) -> Result<(), Fault> {
-    let mut envelopes = Vec::with_capacity(targets.len());
-    for target in targets {
-        envelopes.push(Envelope::new(plan, target)?);
+    let mut requests = Vec::with_capacity(lane.targets.len() * plan.batches.len());
+    for batch in &plan.batches {
+        for target in &lane.targets {
+            requests.push(Request::new(batch, target, plan.acks)?);
+        }
     }
-    let envelopes = Rc::new(envelopes);
+    let requests = Rc::new(requests);
     let window = Rc::new(Window::new(plan.in_flight));
-    stop.watch(&window);
+    stop.watch(&window, &socket);
+    // Connections begin one after another within the first interval.
+    let pace = plan.interval.map(|interval| {
+        let phase = interval.mul_f64(lane.at as f64 / lane.of.max(1) as f64);
+        Pace::new(Instant::now() + phase, interval)
+    });
+    let sender = Sender {
+        ring: ring.clone(),
+        socket: socket.clone(),
+        plan: plan.clone(),
+        requests: requests.clone(),
+        window: window.clone(),
+        tally: tally.clone(),
+        sequences: RefCell::new(vec![0; lane.targets.len()]),
+        producer: lane.producer,
+        pace: RefCell::new(pace),
+    };
     if plan.acks == 0 {
-        return send(&socket, plan, &envelopes, &window, Some(tally)).await;
+        return sender.run().await;
     }
-    let sender = (
-        socket.clone(),
-        plan.clone(),
-        envelopes.clone(),
-        window.clone(),
-        tally.clone(),
-    );
     ring.spawn(async move {
-        let (socket, plan, envelopes, window, tally) = sender;
-        if let Err(fault) = send(&socket, &plan, &envelopes, &window, None).await {
-            tally.lost(&fault);
+        if let Err(fault) = sender.run().await {
+            sender.tally.lost(&fault);
         }
         // The receiver may be waiting for an answer to nothing.
-        if window.in_flight() == 0 {
-            socket.shutdown();
+        if sender.window.in_flight() == 0 {
+            sender.socket.shutdown();
         }
     });
-    let received = receive(&socket, plan, &envelopes, &window, tally).await;
+    let received = receive(&socket, &requests, &window, tally).await;
     window.stop();
     received
 }
 
-/// Sends requests while there is room in the window. With `unanswered` (acks=0) each counts when it was sent.
-async fn send(
-    socket: &Socket,
-    plan: &Plan,
-    envelopes: &[Envelope],
-    window: &Window,
-    unanswered: Option<&Tally>,
-) -> Result<(), Fault> {
-    let mut rotation = (0..envelopes.len()).cycle();
-    let frame_max = envelopes
-        .iter()
-        .map(|envelope| envelope.len(&plan.batch))
-        .max()
-        .unwrap_or(0);
-    loop {
-        let room = window.room().await;
-        if room == 0 {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let mut parts = Vec::new();
-        let mut small = Small::new(frame_max, room);
-        let mut bytes = 0;
-        let mut count = 0;
-        while count < room && (count == 0 || bytes < SEND_MAX) {
-            let envelope = &envelopes[rotation.next().unwrap_or(0)];
-            let length = envelope.len(&plan.batch);
-            let correlation = window.sent(now);
-            if length <= COPIED_MAX {
-                small.add(envelope, &plan.batch, correlation);
-            } else {
-                let mut head = envelope.head.clone();
-                patch(&mut head, correlation);
-                parts.extend([Bytes::from(head), plan.batch.clone(), envelope.tail.clone()]);
+/// One connection's sending half.
+struct Sender {
+    ring: Ring,
+    socket: Socket,
+    plan: Arc<Plan>,
+    requests: Rc<Vec<Request>>,
+    window: Rc<Window>,
+    tally: Rc<Tally>,
+    /// The next sequence number of each partition.
+    sequences: RefCell<Vec<i32>>,
+    producer: Option<ProducerId>,
+    pace: RefCell<Option<Pace>>,
+}
+
+impl Sender {
+    /// Sends requests while there is room in the window and, in an open loop, when they are due.
+    async fn run(&self) -> Result<(), Fault> {
+        let frame_max = self.requests.iter().map(Request::len).max().unwrap_or(0);
+        let mut rotation = (0..self.requests.len()).cycle();
+        loop {
+            let room = self.window.room().await;
+            if room == 0 {
+                self.tally.behind(self.behind());
+                return Ok(());
             }
-            bytes += length;
-            count += 1;
-        }
-        parts.extend(small.finish());
-        socket.send(parts).await?;
-        if let Some(tally) = unanswered {
-            let done = Instant::now();
-            for _ in 0..count {
-                window.answered(0);
-                tally.done(now, done, plan.batch.len(), plan.record_count);
+            let Some(first) = self.due().await else {
+                continue;
+            };
+            let mut parts = Vec::new();
+            let mut small = Small::new(frame_max, room);
+            let (mut bytes, mut sent) = (0, Vec::new());
+            let mut intended = Some(first);
+            while let Some(leaves) = intended {
+                let at = rotation.next().unwrap_or(0);
+                let request = &self.requests[at];
+                let fresh = self.fresh(at, leaves);
+                if request.is_stamped() || request.len() <= COPIED_MAX {
+                    small.add(request, &fresh);
+                } else {
+                    parts.extend(request.gather(&fresh));
+                }
+                bytes += request.len();
+                sent.push((at, leaves));
+                let more = sent.len() < room && bytes < SEND_MAX;
+                intended = if more { self.due_now(first) } else { None };
+            }
+            parts.extend(small.finish());
+            self.socket.send(parts).await?;
+            if self.plan.acks == 0 {
+                self.count_as_done(&sent);
             }
         }
     }
-}
 
-fn patch(frame: &mut [u8], correlation: i32) {
-    frame[CORRELATION..CORRELATION + 4].copy_from_slice(&correlation.to_be_bytes());
+    /// When the next request should leave: waits until then. `None`: the time is over.
+    async fn due(&self) -> Option<Instant> {
+        loop {
+            let now = Instant::now();
+            let next = match self.pace.borrow_mut().as_mut() {
+                None => return Some(now),
+                Some(pace) => match pace.take(now) {
+                    Some(due) => return Some(due),
+                    None => pace.next(),
+                },
+            };
+            self.ring.sleep(next.saturating_duration_since(now)).await;
+            if self.window.is_stopped() {
+                return None;
+            }
+        }
+    }
+
+    /// The same for a further request of the same send, if it is due.
+    fn due_now(&self, first: Instant) -> Option<Instant> {
+        match self.pace.borrow_mut().as_mut() {
+            None => Some(first),
+            Some(pace) => pace.take(Instant::now()),
+        }
+    }
+
+    fn behind(&self) -> u64 {
+        let pace = self.pace.borrow();
+        pace.as_ref().map_or(0, |pace| pace.behind(Instant::now()))
+    }
+
+    fn fresh(&self, at: usize, leaves: Instant) -> Fresh {
+        let mut sequences = self.sequences.borrow_mut();
+        let partition = at % sequences.len();
+        let sequence = self.producer.map(|producer| {
+            let sequence = sequences[partition];
+            // Sequence numbers go around from 2³¹ − 1 to 0.
+            sequences[partition] = sequence.wrapping_add(self.requests[at].record_count) & i32::MAX;
+            (producer, sequence)
+        });
+        Fresh {
+            correlation: self.window.sent(leaves),
+            sequence,
+            stamp: self.plan.stamp.map(|run| (run, leaves)),
+        }
+    }
+
+    fn count_as_done(&self, sent: &[(usize, Instant)]) {
+        let done = Instant::now();
+        for (at, leaves) in sent {
+            let request = &self.requests[*at];
+            self.window.pop();
+            let records = u64::try_from(request.record_count).unwrap_or(0);
+            self.tally.done(*leaves, done, request.batch_len, records);
+        }
+    }
 }
 
 /// Small requests copied one behind the other.
@@ -296,15 +358,11 @@ impl Small {
         }
     }
 
-    fn add(&mut self, envelope: &Envelope, batch: &Bytes, correlation: i32) {
+    fn add(&mut self, request: &Request, fresh: &Fresh) {
         let buffer = self
             .buffer
             .get_or_insert_with(|| Buffer::with_capacity(self.capacity));
-        let start = buffer.len();
-        buffer.extend_from_slice(&envelope.head);
-        patch(&mut buffer[start..], correlation);
-        buffer.extend_from_slice(batch);
-        buffer.extend_from_slice(&envelope.tail);
+        request.copy(fresh, buffer);
     }
 
     fn finish(self) -> Option<Bytes> {
@@ -315,20 +373,31 @@ impl Small {
 /// Reads answers: correlation id and error code at their known places, nothing else.
 async fn receive(
     socket: &Socket,
-    plan: &Plan,
-    envelopes: &[Envelope],
+    requests: &[Request],
     window: &Window,
     tally: &Tally,
 ) -> Result<(), Fault> {
-    let mut buffer = Buffer::with_capacity(RECEIVE);
-    let mut rotation = envelopes.iter().cycle();
+    let mut partial = Buffer::with_capacity(0);
+    let mut rotation = requests.iter().cycle();
     loop {
         if window.is_stopped() && window.in_flight() == 0 {
             return Ok(());
         }
-        let received;
-        (received, buffer) = socket.recv(buffer).await;
-        if received? == 0 {
+        // Between answers a connection holds no buffer: there may be thousands.
+        let mut buffer = match partial.is_empty() {
+            true => socket.recv_idle().await?,
+            false => {
+                let mut buffer = Buffer::with_capacity(RECEIVE);
+                buffer.extend_from_slice(&partial);
+                let received;
+                (received, buffer) = socket.recv(buffer).await;
+                match received? {
+                    0 => Buffer::with_capacity(0),
+                    _ => buffer,
+                }
+            }
+        };
+        if buffer.is_empty() {
             return match window.in_flight() {
                 0 => Ok(()),
                 open => Err(
@@ -342,135 +411,22 @@ async fn receive(
             position += length;
             let sent = i32_at(frame, 0).and_then(|correlation| window.answered(correlation));
             let sent = sent.ok_or("an answer to another request")?;
-            let envelope = rotation.next().ok_or("no partitions")?;
-            match i16_at(frame, envelope.error_code_at).ok_or("an answer that is too short")? {
-                0 => tally.done(sent, now, plan.batch.len(), plan.record_count),
+            let request = rotation.next().ok_or("no partitions")?;
+            let records = u64::try_from(request.record_count)?;
+            match i16_at(frame, request.error_code_at).ok_or("an answer that is too short")? {
+                0 => tally.done(sent, now, request.batch_len, records),
                 code => tally.failed(code),
             }
         }
         buffer.consume(position);
-        if buffer.remaining() == 0 {
+        if buffer.len() == RECEIVE {
             return Err("an answer larger than any to one partition".into());
         }
+        partial = if buffer.is_empty() {
+            Buffer::with_capacity(0)
+        } else {
+            buffer
+        };
         window.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use clap::Parser;
-    use millstream_protocol::batch::verify_crc;
-    use millstream_protocol::header;
-    use millstream_protocol::messages::produce::{
-        PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
-    };
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    fn options(line: &str) -> Options {
-        Cli::parse_from(line.split(' ')).options
-    }
-
-    fn envelope(topic: &str, batch: &[u8]) -> (Plan, Envelope) {
-        let batch = Bytes::from(batch.to_vec());
-        let plan = Plan {
-            batch,
-            record_count: 1,
-            acks: -1,
-            in_flight: 1,
-        };
-        let leader = ([127, 0, 0, 1], 9092).into();
-        let target = Target {
-            topic: topic.into(),
-            partition: 300,
-            leader,
-        };
-        let envelope = Envelope::new(&plan, &target).unwrap();
-        (plan, envelope)
-    }
-
-    #[test]
-    fn batches_fill_the_size_asked_for() {
-        for (line, size, record) in [
-            ("b --batch-size 1024", 1024, 1024),
-            ("b --batch-size 16384 --record-size 100", 16384, 100),
-            ("b --batch-size 1048000 --record-size 1024", 1_048_000, 1024),
-        ] {
-            let batch = build_batch(&options(line)).unwrap();
-            assert!(verify_crc(&batch));
-            // What is left would not have held one more record.
-            assert!(
-                batch.len() <= size && batch.len() + record + 16 > size,
-                "{line}: {}",
-                batch.len()
-            );
-        }
-        assert!(build_batch(&options("b --batch-size 61")).is_err());
-    }
-
-    #[test]
-    fn a_request_is_what_the_broker_reads() {
-        let (plan, envelope) = envelope("some-topic", b"the batch");
-        let mut small = Small::new(envelope.len(&plan.batch), 2);
-        small.add(&envelope, &plan.batch, 7);
-        small.add(&envelope, &plan.batch, 8);
-        let sent = small.finish().unwrap();
-        let (first, length) = split_frame(&sent).unwrap();
-        let (second, rest) = split_frame(&sent[length..]).unwrap();
-        assert_eq!(length + rest, sent.len());
-        for (frame, correlation) in [(first, 7), (second, 8)] {
-            let (header, mut body) = header::read(frame).unwrap();
-            assert_eq!((header.api_key, header.correlation_id), (0, correlation));
-            let request = ProduceRequest::read(&mut body, VERSION).unwrap();
-            let partition = &request.topic_data[0].partition_data[0];
-            assert_eq!(
-                (partition.index, partition.records.bytes()),
-                (300, &b"the batch"[..])
-            );
-        }
-    }
-
-    #[test]
-    fn the_error_code_stands_where_we_look_for_it() {
-        for topic in ["t", &"long".repeat(31)] {
-            let (_, envelope) = envelope(topic, b"x");
-            let partition = PartitionProduceResponse {
-                index: 300,
-                error_code: 6,
-                ..Default::default()
-            };
-            let response = ProduceResponse {
-                responses: vec![TopicProduceResponse {
-                    name: topic.into(),
-                    partition_responses: vec![partition],
-                    ..Default::default()
-                }],
-                ..Default::default()
-            };
-            let mut writer = millstream_protocol::wire::Writer::new();
-            header::write_response_header(&mut writer, ApiKey::Produce.row(), VERSION, 9);
-            response.write(&mut writer, VERSION);
-            let frame = writer.finish().unwrap().bytes;
-            assert_eq!(i32_at(&frame, 0), Some(9));
-            assert_eq!(i16_at(&frame, envelope.error_code_at), Some(6), "{topic}");
-        }
-    }
-
-    #[test]
-    fn answers_must_come_in_order() {
-        let window = Window::new(2);
-        let now = Instant::now();
-        let (first, second) = (window.sent(now), window.sent(now + Duration::from_secs(1)));
-        assert_eq!(window.in_flight(), 2);
-        assert_eq!(window.answered(first), Some(now));
-        assert_eq!(window.answered(second + 1), None);
     }
 }

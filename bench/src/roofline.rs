@@ -148,7 +148,12 @@ fn measure(options: &Options, cpus: &CpuList) -> Result<Roofline, Fault> {
     let mut disks = Vec::new();
     for dir in &options.dirs {
         eprintln!("disk {} …", dir.display());
-        disks.push(disk::measure(dir, options.file_bytes, duration, cpus.at(0))?);
+        disks.push(disk::measure(
+            dir,
+            options.file_bytes,
+            duration,
+            cpus.at(0),
+        )?);
     }
     eprintln!("network …");
     let network = network::measure(options.network, options.network_peer, duration, cpus)?;

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{broker, free_port, run_well, sink};
+use harness::{broker, free_port, run, run_well, said, sink};
 
 #[test]
 fn a_sink_takes_everything_and_keeps_nothing() {
@@ -37,4 +37,79 @@ fn what_is_produced_can_be_fetched() {
         assert!(result["records"].as_u64().unwrap() > 0, "{result}");
         assert!(result["broker"]["resident_bytes"].as_u64().unwrap() > 0);
     }
+}
+
+#[test]
+fn records_arrive_from_end_to_end_in_every_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), free_port());
+    let json = dir.path().join("result.json");
+    run_well(&format!(
+        "end-to-end --bootstrap {} --topic e --partitions 3 --connections 2 --record-size 100 --batch-size 1000 --rate 2000 \
+         --idempotence --groups 2 --readers 2 --catch-up 1 --commit-interval-ms 100 --duration 1 --warm-up 0.5 --json {}",
+        broker.address(),
+        json.display()
+    ));
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let (read, produced) = (&result, &result["others"][0]);
+    assert_eq!(
+        (read["part"].as_str(), produced["part"].as_str()),
+        (Some("end-to-end"), Some("produce"))
+    );
+    // Both count by when a record should have left, so each group has got just what was produced.
+    assert_eq!(
+        read["records"].as_u64(),
+        produced["records"].as_u64().map(|records| 2 * records)
+    );
+    assert!(
+        result["others"][1]["records"].as_u64().unwrap() > 0,
+        "{result}"
+    );
+}
+
+#[test]
+fn a_swarm_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), free_port());
+    let said = run_well(&format!(
+        "swarm --bootstrap {} --connections 200 --active 50 --rate 500 --batch-size 300 --record-size 200 --partitions 5 \
+         --duration 1 --warm-up 0.5 --pid {}",
+        broker.address(),
+        broker.pid()
+    ));
+    assert!(said.contains("200 connections in"), "{said}");
+}
+
+#[test]
+fn a_rate_that_cannot_be_kept_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = sink(dir.path(), 1);
+    let address = sink.address();
+    // A thousand batches of a megabyte each millisecond: no machine does that.
+    let common =
+        format!("produce --bootstrap {address} --batch-size 1048576 --duration 1 --warm-up 0");
+    let said = said(&run(&format!("{common} --rate 1000000000")));
+    assert!(said.contains("not kept up"), "{said}");
+    let said = run_well(&format!("{common} --rate 1100"));
+    assert!(!said.contains("not kept up"), "{said}");
+}
+
+#[test]
+fn a_machine_has_a_roofline() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("roofline.json");
+    let path = dir.path().display();
+    let said = run_well(&format!(
+        "roofline --dir {path} --file-bytes 67108864 --seconds 0.1 --json {}",
+        json.display()
+    ));
+    assert!(said.contains("flush under 1 MiB writes"), "{said}");
+    let sink = sink(dir.path(), 1);
+    let said = run_well(&format!(
+        "produce --bootstrap {} --duration 0.2 --warm-up 0 --roofline {}",
+        sink.address(),
+        json.display()
+    ));
+    assert!(said.contains("of the roofline"), "{said}");
+    assert!(!dir.path().join("roofline.tmp").exists());
 }

@@ -239,9 +239,7 @@ impl Area {
         };
         let (file, flusher) = (self.file.clone(), commit.clone());
         ring.spawn(async move { flusher.run(&file).await });
-        let rate = Work::start(ring, depth, one)
-            .rate(ring, duration, MB)
-            .await;
+        let rate = Work::start(ring, depth, one).rate(ring, duration, MB).await;
         commit.stop();
         rate
     }

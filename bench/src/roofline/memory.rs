@@ -148,7 +148,8 @@ fn mailbox(duration: Duration, cpus: &CpuList) -> Result<Latency, Fault> {
     let other = millstream_ring::start(core(1), move |ring| async move {
         let mailbox = second.join(&ring);
         // `false` ends it; answered like any other, so that both ends live until it has arrived.
-        while let (from, message) = mailbox.recv().await {
+        loop {
+            let (from, message) = mailbox.recv().await;
             mailbox.send(from, message).await;
             if !message {
                 return;

@@ -44,16 +44,19 @@ pub fn measure(
     let (told, address_of_server) = std::sync::mpsc::channel();
     let server = match peer {
         Some(_) => None,
-        None => Some(millstream_ring::start(core(cpus.at(0), "server"), move |ring| async move {
-            let listener = Listener::bind(&ring, address, ListenOptions::default())?;
-            // The client is gone only after both its connections.
-            let _ = told.send(listener.local_addr());
-            for _ in 0..2 {
-                let (socket, _) = listener.accept().await?;
-                answer(&socket).await?;
-            }
-            Ok::<(), Fault>(())
-        })?),
+        None => Some(millstream_ring::start(
+            core(cpus.at(0), "server"),
+            move |ring| async move {
+                let listener = Listener::bind(&ring, address, ListenOptions::default())?;
+                // The client is gone only after both its connections.
+                let _ = told.send(listener.local_addr());
+                for _ in 0..2 {
+                    let (socket, _) = listener.accept().await?;
+                    answer(&socket).await?;
+                }
+                Ok::<(), Fault>(())
+            },
+        )?),
     };
     let to = match peer {
         Some(peer) => peer,
@@ -81,7 +84,10 @@ pub fn measure(
 pub fn serve_only(address: SocketAddr, cpu: Option<usize>) -> Result<(), Fault> {
     let server = millstream_ring::start(core(cpu, "server"), move |ring| async move {
         let listener = Listener::bind(&ring, address, ListenOptions::default())?;
-        println!("waiting for roofline --network-peer {}", listener.local_addr());
+        println!(
+            "waiting for roofline --network-peer {}",
+            listener.local_addr()
+        );
         loop {
             let (socket, peer) = listener.accept().await?;
             ring.spawn(async move {
