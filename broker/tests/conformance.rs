@@ -12,6 +12,8 @@ mod cluster;
 mod configs;
 #[path = "conformance/deviations.rs"]
 mod deviations;
+#[path = "conformance/envelope.rs"]
+mod envelope;
 #[path = "conformance/fetch.rs"]
 mod fetch;
 #[path = "conformance/groups.rs"]
@@ -24,6 +26,8 @@ mod offsets;
 mod peer;
 #[path = "conformance/produce.rs"]
 mod produce;
+#[path = "conformance/rebalance.rs"]
+mod rebalance;
 #[path = "conformance/topics.rs"]
 mod topics;
 #[path = "conformance/transcript.rs"]
@@ -61,6 +65,8 @@ fn every_version_of_every_api_answers_as_kafka_does() {
         ("offsets", offsets::cases),
         ("configs", configs::cases),
         ("groups", groups::cases),
+        ("rebalance", rebalance::cases),
+        ("envelope", envelope::cases),
         ("deletions", topics::deletions),
     ] {
         transcript.begin(area);

@@ -384,7 +384,6 @@ fn elections(transcript: &mut Transcript) {
                     })
                     .collect(),
             ),
-            ..Default::default()
         }
     };
     transcript.case(

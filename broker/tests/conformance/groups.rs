@@ -144,7 +144,7 @@ fn wait_for_coordinators(transcript: &mut Transcript) {
     }
 }
 
-fn join(group: &str, member: &str) -> JoinGroupRequest<'static> {
+pub fn join(group: &str, member: &str) -> JoinGroupRequest<'static> {
     JoinGroupRequest {
         group_id: group.to_owned().into(),
         session_timeout_ms: 30_000,
@@ -180,7 +180,7 @@ fn sync(version: i16, group: &str, generation_id: i32, member: &str) -> SyncGrou
     }
 }
 
-fn heartbeat(group: &str, generation_id: i32, member: &str) -> HeartbeatRequest<'static> {
+pub fn heartbeat(group: &str, generation_id: i32, member: &str) -> HeartbeatRequest<'static> {
     HeartbeatRequest {
         group_id: group.to_owned().into(),
         generation_id,
@@ -211,7 +211,7 @@ fn leave(version: i16, group: &str, members: &[&str]) -> LeaveGroupRequest<'stat
     }
 }
 
-fn commit(
+pub fn commit(
     peer: &Peer,
     version: i16,
     group: &str,

@@ -43,6 +43,18 @@ impl Peer {
         }
     }
 
+    /// A further connection, with the same names.
+    pub fn another(&self) -> Peer {
+        Peer {
+            address: self.address.clone(),
+            patience: self.patience,
+            stream: None,
+            correlation_id: 0,
+            names: self.names.clone(),
+            ids: self.ids.clone(),
+        }
+    }
+
     /// The id this broker gave a topic.
     pub fn id(&self, topic: &'static str) -> Uuid {
         *self.ids.get(topic).unwrap_or(&NO_SUCH_ID)
@@ -83,6 +95,11 @@ impl Peer {
         let bytes = frame::close(writer)
             .unwrap_or_else(|fault| panic!("{} v{version}: {fault}", row.name))
             .bytes;
+        self.raw(&bytes);
+    }
+
+    /// Sends bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
         let stream = self.stream.get_or_insert_with(|| {
             let stream = TcpStream::connect(&self.address).expect("the broker listens");
             stream
@@ -92,7 +109,7 @@ impl Peer {
             stream
         });
         // A broken connection shows itself when the answer is read.
-        let _ = stream.write_all(&bytes);
+        let _ = stream.write_all(bytes);
     }
 
     /// Reads one answer; an error says what came instead.

@@ -149,7 +149,6 @@ fn create_topics(transcript: &mut Transcript) {
             topic("plain", 3, 1, &[]),
         ],
         validate_only: true,
-        ..Default::default()
     };
     transcript.case("validated only", all.clone(), validated, hide_ids);
     transcript.case("no topics", all.clone(), of(vec![]), hide_ids);
@@ -489,7 +488,7 @@ fn metadata(transcript: &mut Transcript) {
         }
     };
     let everything = |_: &Peer, version| MetadataRequest {
-        topics: (version > 0).then_some(None).unwrap_or(Some(vec![])),
+        topics: if version > 0 { None } else { Some(vec![]) },
         ..Default::default()
     };
     transcript.case_of_peer("all", all.clone(), everything, ids_hidden);

@@ -87,6 +87,20 @@ impl Transcript {
         area.cases.push((name, answers));
     }
 
+    /// Keeps an answer that was not asked for by [`Transcript::case`].
+    pub fn keep<R: Message<'static>>(
+        &mut self,
+        name: &str,
+        version: i16,
+        answer: &Result<R, String>,
+    ) {
+        let row = row::<R>();
+        let text = self.peer.text(version, answer);
+        let area = self.areas.last_mut().expect("an area has begun");
+        let name = format!("{}: {name}", row.name);
+        area.cases.push((name, Answers::from([(version, text)])));
+    }
+
     /// All served versions of an API.
     pub fn versions<Q: Message<'static>>() -> RangeInclusive<i16> {
         let row = row::<Q>();
