@@ -1,5 +1,7 @@
 //! The broker's settings, typed and resolved through all levels.
 
+use millstream_protocol::compress::Codec;
+
 use super::relations;
 use crate::knobs::layers::Layers;
 
@@ -43,6 +45,7 @@ pub struct BrokerConfig {
     pub offsets_topic_num_partitions: i32,
     pub offsets_topic_replication_factor: i16,
     pub offsets_topic_segment_bytes: i32,
+    pub offsets_topic_compression_codec: Codec,
     pub offsets_retention_minutes: i32,
     pub offsets_retention_check_interval_ms: i64,
     pub offsets_commit_timeout_ms: i32,
@@ -98,6 +101,10 @@ impl BrokerConfig {
             )
             .expect("the type of the knob has been checked"),
             offsets_topic_segment_bytes: layers.int("offsets.topic.segment.bytes"),
+            offsets_topic_compression_codec: Codec::ALL
+                .into_iter()
+                .find(|codec| layers.int("offsets.topic.compression.codec") == *codec as i32)
+                .unwrap_or_default(),
             offsets_retention_minutes: layers.int("offsets.retention.minutes"),
             offsets_retention_check_interval_ms: layers.long("offsets.retention.check.interval.ms"),
             offsets_commit_timeout_ms: layers.int("offsets.commit.timeout.ms"),

@@ -3,18 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use millstream_protocol::batch::BatchBuilder;
 use millstream_protocol::compress::Codec;
 use millstream_protocol::error::ErrorCode;
 use millstream_state::group::{Config, Coordinator, Effects, Input, Reply, Token};
 use millstream_storage::Ticket;
 
-use super::load;
+use super::load::{self, LoadError};
 use crate::config::BrokerConfig;
 use crate::partition::Partition;
 use crate::partition::waiters::Notice;
 use crate::shard::Shard;
+
+/// Pause before a partition that could not be read is read again; doubled each time up to the longest.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
+const LOAD_RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// One coordinator and its partition.
 pub(super) struct Driver {
@@ -24,6 +30,11 @@ pub(super) struct Driver {
     state: Cell<State>,
     waiting: RefCell<HashMap<u64, Rc<Answer>>>,
     next_token: Cell<u64>,
+    config: Config,
+    /// What its batches are packed with.
+    codec: Codec,
+    /// `offsets.commit.timeout.ms`
+    commit_timeout: Duration,
     /// Appends under way, oldest first.
     appends: RefCell<VecDeque<Pending>>,
     appended: Notice,
@@ -32,8 +43,14 @@ pub(super) struct Driver {
     missed: RefCell<Vec<Input>>,
 }
 
-/// An append's id, and what it waits for or why it failed.
-type Pending = (u64, Result<Option<Ticket>, ErrorCode>);
+/// An append that is not known to be durable.
+struct Pending {
+    id: u64,
+    /// What it waits for, or why it failed.
+    outcome: Result<Option<Ticket>, ErrorCode>,
+    /// When, on the ring's clock, whoever waits for it is answered; `None` if that is done.
+    late_at: Option<Duration>,
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -52,9 +69,15 @@ struct Answer {
 
 impl Driver {
     pub(super) fn start(shard: &Rc<Shard>, partition: Rc<Partition>) -> Rc<Self> {
+        let broker = &shard.config.broker;
+        let config = machine_config(broker);
+        let timeout_ms = u64::try_from(broker.offsets_commit_timeout_ms).unwrap_or(0);
         let driver = Rc::new(Self {
             shard: Rc::downgrade(shard),
-            machine: RefCell::new(Coordinator::new(machine_config(&shard.config.broker))),
+            machine: RefCell::new(Coordinator::new(config.clone())),
+            config,
+            codec: broker.offsets_topic_compression_codec,
+            commit_timeout: Duration::from_millis(timeout_ms),
             partition,
             state: Cell::new(State::Loading),
             waiting: RefCell::default(),
@@ -72,15 +95,16 @@ impl Driver {
         let Some(shard) = self.shard.upgrade() else {
             return;
         };
-        let loaded = load::replay(&self.partition, |key, value| self.replay(key, value)).await;
-        if let Err(error) = loaded {
+        let mut pause = LOAD_RETRY;
+        // Nobody else would take the partition over: it is read until that succeeds, and clients are told to wait.
+        while let Err(error) = self.read_partition(&shard).await {
             tracing::error!(
-                "group coordinator of {}-{} cannot start: {error}",
+                "group coordinator of {}-{} cannot start, it will try again: {error}",
                 self.partition.topic,
                 self.partition.index
             );
-            self.state.set(State::Closed);
-            return;
+            shard.ring.sleep(pause).await;
+            pause = (pause * 2).min(LOAD_RETRY_MAX);
         }
         if self.state.get() == State::Closed {
             return;
@@ -88,13 +112,23 @@ impl Driver {
         self.state.set(State::Active);
         let (now, mut effects) = (shard.steady_ms(), Effects::default());
         self.machine.borrow_mut().loaded(now, &mut effects);
-        self.carry_out(effects, now);
+        self.carry_out(&shard, effects, now);
         self.missed
             .take()
             .into_iter()
             .for_each(|input| self.step(input));
         shard.ring.spawn(self.clone().pass_on_appends());
         shard.ring.spawn(self.clone().keep_time());
+    }
+
+    /// Fills a new machine with what the partition holds.
+    async fn read_partition(&self, shard: &Shard) -> Result<(), LoadError> {
+        self.machine.replace(Coordinator::new(self.config.clone()));
+        let replay = |key: &[u8], value: Option<&[u8]>| self.replay(key, value);
+        match load::replay(&shard.ring, &self.partition, replay).await {
+            Err(_) if self.state.get() == State::Closed => Ok(()),
+            other => other,
+        }
     }
 
     /// Puts one request to the machine and waits for its reply.
@@ -156,13 +190,13 @@ impl Driver {
         let mut effects = Effects::default();
         let before = self.machine.borrow().next_deadline();
         self.machine.borrow_mut().step(now, input, &mut effects);
-        self.carry_out(effects, now);
+        self.carry_out(&shard, effects, now);
         if self.machine.borrow().next_deadline() != before {
             self.deadline_moved.give();
         }
     }
 
-    fn carry_out(&self, effects: Effects, now: i64) {
+    fn carry_out(&self, shard: &Shard, effects: Effects, now: i64) {
         for (Token(token), reply) in effects.replies {
             if let Some(answer) = self.waiting.borrow_mut().remove(&token) {
                 *answer.value.borrow_mut() = Some(Ok(reply));
@@ -170,17 +204,18 @@ impl Driver {
             }
         }
         for append in effects.appends {
-            let mut batch = BatchBuilder::new(Codec::None, now);
+            let mut batch = BatchBuilder::new(self.codec, now);
             for (key, value) in &append.records {
                 batch.push(now, Some(key), value.as_deref(), &[]);
             }
-            let outcome = self
-                .partition
-                .append_internal(&batch.finish(0))
-                .map(|appended| appended.ticket);
-            self.appends
-                .borrow_mut()
-                .push_back((append.id, outcome.map_err(|refusal| refusal.code)));
+            let outcome = self.partition.append_internal(&batch.finish(0));
+            self.appends.borrow_mut().push_back(Pending {
+                id: append.id,
+                outcome: outcome
+                    .map(|appended| appended.ticket)
+                    .map_err(|refusal| refusal.code),
+                late_at: Some(shard.ring.now() + self.commit_timeout),
+            });
             self.appended.give();
         }
     }
@@ -196,31 +231,61 @@ impl Driver {
         }
     }
 
-    /// Tells the machine of each append in order, once it is flushed or can never be.
+    /// Tells the machine of each append in order, once it is flushed or can never be, and of those that take too long.
     async fn pass_on_appends(self: Rc<Self>) {
         while self.state.get() == State::Active {
-            let next = self.appends.borrow_mut().pop_front();
-            let Some((id, outcome)) = next else {
-                self.appended.given().await;
-                continue;
-            };
             let Some(shard) = self.shard.upgrade() else {
                 return;
             };
-            let flushed = match outcome {
-                Ok(Some(ticket)) => shard
-                    .store
-                    .wait(ticket)
-                    .await
-                    .map_err(|_offline| ErrorCode::KafkaStorageError),
-                Ok(None) => Ok(()),
-                Err(code) => Err(code),
+            let first = self.appends.borrow().front().map(|first| first.outcome);
+            let flushed = match first {
+                None => {
+                    self.appended.given().await;
+                    continue;
+                }
+                Some(Ok(Some(ticket))) => {
+                    let flushed = shard.store.wait(ticket);
+                    match self.unless_late(&shard, flushed).await {
+                        Some(outcome) => outcome.map_err(|_offline| ErrorCode::KafkaStorageError),
+                        None => continue,
+                    }
+                }
+                Some(Ok(None)) => Ok(()),
+                Some(Err(code)) => Err(code),
             };
+            let id = self.appends.borrow_mut().pop_front().map(|first| first.id);
+            let id = id.expect("only this task takes appends out");
             self.step(match flushed {
                 Ok(()) => Input::Appended(id),
                 Err(code) => Input::AppendFailed(id, code),
             });
         }
+    }
+
+    /// `flushed`, unless an append is late before that, which is told, or a new one comes, whose time counts too.
+    async fn unless_late<T>(&self, shard: &Shard, flushed: impl Future<Output = T>) -> Option<T> {
+        let next = self
+            .appends
+            .borrow()
+            .iter()
+            .find_map(|append| append.late_at);
+        let patience = next.map_or(Duration::MAX, |at| at.saturating_sub(shard.ring.now()));
+        let interrupted = shard.ring.timeout(patience, self.appended.given());
+        futures_util::pin_mut!(flushed, interrupted);
+        if let Either::Left((outcome, _)) = select(flushed, interrupted).await {
+            return Some(outcome);
+        }
+        let now = shard.ring.now();
+        let mut late = Vec::new();
+        for append in self.appends.borrow_mut().iter_mut() {
+            if append.late_at.is_some_and(|at| at <= now) {
+                append.late_at = None;
+                late.push(append.id);
+            }
+        }
+        late.into_iter()
+            .for_each(|id| self.step(Input::AppendLate(id)));
+        None
     }
 
     async fn keep_time(self: Rc<Self>) {
@@ -239,11 +304,9 @@ impl Driver {
                 self.step(Input::Tick);
                 continue;
             }
-            let sleep = shard
-                .ring
-                .sleep(std::time::Duration::from_millis(wait.unsigned_abs()));
+            let sleep = shard.ring.sleep(Duration::from_millis(wait.unsigned_abs()));
             futures_util::pin_mut!(moved, sleep);
-            futures_util::future::select(moved, sleep).await;
+            select(moved, sleep).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use millstream_protocol::batch::{BatchError, BatchHeader, Batches, ControlType, records};
+use millstream_ring::Ring;
 use millstream_storage::ReadError;
 
 use crate::partition::Partition;
@@ -24,6 +25,7 @@ pub(super) enum LoadError {
 /// Gives every record's key and value, oldest first, to `replay`. Those that a transaction of Kafka's wrote count from the
 /// marker that commits it on; without one they do not count.
 pub(super) async fn replay(
+    ring: &Ring,
     partition: &Partition,
     mut replay: impl FnMut(&[u8], Option<&[u8]>),
 ) -> Result<(), LoadError> {
@@ -49,8 +51,16 @@ pub(super) async fn replay(
             }
         }
         if offset == before {
+            // Compaction may leave nothing behind here; anything else is not for this loop to hide.
+            tracing::warn!(
+                "{}-{}: nothing is left from {offset} to the end at {}",
+                partition.topic,
+                partition.index,
+                log.log_end_offset()
+            );
             break;
         }
+        ring.yield_now().await;
     }
     Ok(())
 }

@@ -13,10 +13,10 @@ pub(super) const GROUPS: &[Knob] = super::rows! { broker:
     "offsets.topic.num.partitions"              Int    "50"                       [1 ..]                         restart obeyed  "Partitions of __consumer_offsets when it is created.";
     "offsets.topic.replication.factor"          Short  "3"                        [1 ..]                         restart obeyed  "Replicas of __consumer_offsets, at most the live brokers.";
     "offsets.topic.segment.bytes"               Int    "104857600"                [1 ..]                         restart obeyed  "Segment size of __consumer_offsets.";
-    "offsets.topic.compression.codec"           Int    "0"                        _                              restart later   "Codec of __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
+    "offsets.topic.compression.codec"           Int    "0"                        [0 .. 4]                       restart obeyed  "Codec of __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
     "offsets.retention.minutes"                 Int    "10080"                    [1 ..]                         restart obeyed  "How long offsets of an empty group are kept.";
     "offsets.retention.check.interval.ms"       Long   "600000"                   [1 ..]                         restart obeyed  "Interval of the search for expired offsets.";
-    "offsets.commit.timeout.ms"                 Int    "5000"                     [1 ..]                         restart later   "Longest wait until a commit is stored.";
+    "offsets.commit.timeout.ms"                 Int    "5000"                     [1 ..]                         restart obeyed  "Longest wait until a commit is stored.";
     "offsets.load.buffer.size"                  Int    "5242880"                  [1 ..]                         restart nothing "Read buffer of Kafka while it loads offsets.";
     "group.coordinator.append.linger.ms"        Int    "-1"                       [-1 ..]                        restart nothing "How long Kafka's coordinator gathers records; here the commit group does it.";
     "group.coordinator.background.threads"      Int    "2"                        [1 ..]                         restart nothing "Background threads of Kafka's coordinator; here the cores decide.";

@@ -221,6 +221,10 @@ impl Replies {
                 return Poll::Ready(None);
             }
             let parts = self.gather(shard);
+            // A reply that could not be encoded ends the connection.
+            if self.broken.get() {
+                return Poll::Ready(None);
+            }
             if !parts.is_empty() {
                 self.sending_bytes
                     .set(parts.iter().map(|part| part.len()).sum());

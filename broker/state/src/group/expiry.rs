@@ -47,7 +47,7 @@ impl Coordinator {
             .collect();
         for records in gone.chunks(TOMBSTONES_PER_APPEND_MAX) {
             self.writes
-                .append(out, records.to_vec(), Outcome::Expired(None));
+                .append(out, records.to_vec(), Outcome::Expired(Vec::new()));
         }
     }
 
@@ -88,12 +88,12 @@ impl Coordinator {
             });
             self.close_group(group_id);
             self.writes
-                .append(out, records, Outcome::Expired(Some(group_id.clone())));
+                .append(out, records, Outcome::Expired(vec![group_id.clone()]));
         } else {
             let note = group.note_failed && matches!(group.state, State::Empty | State::Stable);
             for records in records.chunks(TOMBSTONES_PER_APPEND_MAX) {
                 self.writes
-                    .append(out, records.to_vec(), Outcome::Expired(None));
+                    .append(out, records.to_vec(), Outcome::Expired(Vec::new()));
             }
             if note {
                 self.with_group(now, group_id, out, |group, cx| group.note(cx));

@@ -30,6 +30,8 @@ pub enum Input {
     Appended(u64),
     /// The append of this id did not reach the log and never will.
     AppendFailed(u64, ErrorCode),
+    /// This append is not durable after `offsets.commit.timeout.ms`; it may still become so. At most once for each.
+    AppendLate(u64),
     /// Time has passed; due when [`Coordinator::next_deadline`](super::Coordinator::next_deadline) says so.
     Tick,
 }
@@ -198,6 +200,7 @@ impl Input {
             Input::TopicsDeleted(_)
             | Input::Appended(_)
             | Input::AppendFailed(..)
+            | Input::AppendLate(_)
             | Input::Tick => None,
         }
     }

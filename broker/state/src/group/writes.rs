@@ -23,8 +23,8 @@ pub(super) enum Outcome {
     OffsetDelete(Token, OffsetDeleteReply),
     /// Answers a DeleteGroups; the groups were closed to commands meanwhile.
     DeleteGroups(Token, Vec<(String, ErrorCode)>, Vec<Arc<str>>),
-    /// Nobody waits; the group, if any, was closed to commands meanwhile.
-    Expired(Option<Arc<str>>),
+    /// Nobody waits, or not any more; these groups were closed to commands meanwhile.
+    Expired(Vec<Arc<str>>),
     /// The leader's assignment for this generation.
     Assigned(Arc<str>, i32),
     /// A static member took over its predecessor's place in a stable group.
@@ -84,6 +84,10 @@ impl Writes {
         let at = self.under_way.iter().position(|write| write.id == id);
         let write = at.and_then(|at| self.under_way.remove(at));
         write.expect("the caller reports appends it was given, once")
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Write> {
+        self.under_way.iter_mut().find(|write| write.id == id)
     }
 
     /// Takes all of them.
@@ -154,7 +158,7 @@ impl Coordinator {
                 out.reply(token, Reply::DeleteGroups(results));
                 self.reopen(now, groups, out);
             }
-            Outcome::Expired(group) => self.reopen(now, group.into_iter().collect(), out),
+            Outcome::Expired(groups) => self.reopen(now, groups, out),
             Outcome::Assigned(group_id, generation_id) => {
                 self.with_group(now, &group_id, out, |group, cx| {
                     group.assignment_done(cx, generation_id, assignments);
@@ -191,12 +195,27 @@ impl Coordinator {
                 );
                 self.reopen(now, groups, out);
             }
-            Outcome::Expired(group) => self.reopen(now, group.into_iter().collect(), out),
+            Outcome::Expired(groups) => self.reopen(now, groups, out),
             Outcome::Noted(group_id) => {
                 self.with_group(now, &group_id, out, |group, _| group.note_failed = true);
             }
             outcome => answer_failed(outcome, error, out),
         }
+    }
+
+    /// Commits and deletions do not wait for ever: this one is answered. What it wrote counts all the same once it is
+    /// durable. Members parked in a group wait on; their own timeouts end that.
+    pub(super) fn append_late(&mut self, id: u64, out: &mut Effects) {
+        let Some(write) = self.writes.get_mut(id) else {
+            panic!("an append is late while it is under way");
+        };
+        let unattended = match &mut write.outcome {
+            Outcome::Commit(..) | Outcome::OffsetDelete(..) => Outcome::Expired(Vec::new()),
+            Outcome::DeleteGroups(_, _, groups) => Outcome::Expired(std::mem::take(groups)),
+            _ => return,
+        };
+        let outcome = std::mem::replace(&mut write.outcome, unattended);
+        answer_failed(outcome, client_error(ErrorCode::RequestTimedOut), out);
     }
 
     /// The deletion is decided: what waited starts over.

@@ -446,3 +446,28 @@ fn deleted_topics_take_their_offsets_along() {
         "a simple group ends with its last offset"
     );
 }
+
+#[test]
+fn a_commit_that_takes_too_long_is_answered_and_counts_all_the_same() {
+    let mut m = Machine::new();
+    let token = m.commit(commit_of(commit("", -1), "t", 0, 5));
+    m.step(Input::AppendLate(m.appends[0].id));
+    assert_eq!(m.committed(token), E::CoordinatorNotAvailable);
+    m.durable();
+    assert_eq!(m.offset("g", "t", 0), 5);
+}
+
+#[test]
+fn a_deletion_that_takes_too_long_still_opens_the_group_again() {
+    let mut m = Machine::new();
+    m.commit(commit_of(commit("", -1), "t", 0, 5));
+    m.durable();
+    let deletion = m.delete(&["g"]);
+    let waiting = m.commit(commit_of(commit("", -1), "t", 0, 7));
+    m.step(Input::AppendLate(m.appends[0].id));
+    assert_eq!(m.deleted(deletion), [E::CoordinatorNotAvailable]);
+    assert!(m.waits(waiting), "the deletion is not decided yet");
+    m.durable();
+    assert_eq!(m.committed(waiting), E::None);
+    assert_eq!(m.offset("g", "t", 0), 7);
+}
