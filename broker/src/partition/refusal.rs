@@ -29,14 +29,14 @@ pub(crate) struct Details {
 impl Refusal {
     /// For a batch of which some records are wrong, each for itself; `log` is the topic and partition as clients know it.
     pub(crate) fn of_records(wrong: Vec<(i32, RecordError)>, log: &str) -> Refusal {
-        let only_timestamps = wrong
+        let any_timestamp = wrong
             .iter()
-            .all(|(_, error)| matches!(error, RecordError::Timestamp { .. }));
+            .any(|(_, error)| matches!(error, RecordError::Timestamp { .. }));
         let records: Vec<(i32, String)> = wrong
             .into_iter()
             .map(|(index, error)| (index, text(index, &error, log)))
             .collect();
-        let (code, message) = match only_timestamps {
+        let (code, message) = match any_timestamp {
             true => (
                 ErrorCode::InvalidTimestamp,
                 "One or more records have been rejected due to invalid timestamp".to_owned(),

@@ -24,6 +24,8 @@ const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
+/// Source of a config that stands in the broker's file.
+const STATIC: i8 = 4;
 
 pub fn cases(transcript: &mut Transcript) {
     topics::create(
@@ -70,6 +72,17 @@ fn settle(response: &mut DescribeConfigsResponse<'static>) {
                 }
             });
         }
+    }
+}
+
+/// Without what each broker is told at its start.
+fn not_of_this_place(response: &mut DescribeConfigsResponse<'static>) {
+    settle(response);
+    for result in &mut response.results {
+        result.configs.retain(|config| {
+            let name = config.name.as_ref();
+            config.config_source != STATIC && !SET_THERE.contains(&name) && !OURS.contains(&name)
+        });
     }
 }
 
@@ -156,6 +169,15 @@ fn describe(transcript: &mut Transcript) {
         of(BROKER, "1", broker),
         settle,
     );
+    let every = |_: &Peer, _| DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: BROKER,
+            resource_name: "1".into(),
+            configuration_keys: None,
+        }],
+        ..Default::default()
+    };
+    transcript.case("all of a broker", 4..=4, every, not_of_this_place);
     transcript.case("all brokers", all.clone(), of(BROKER, "", None), settle);
     transcript.case("another broker", all.clone(), of(BROKER, "2", None), settle);
     transcript.case("no number", all.clone(), of(BROKER, "one", None), settle);
@@ -197,6 +219,34 @@ fn describe(transcript: &mut Transcript) {
     };
     transcript.case("good beside bad", all, two, settle);
 }
+
+/// Stand in the file that Kafka is started with, and have defaults here.
+const SET_THERE: &[&str] = &[
+    "advertised.listeners",
+    "broker.id",
+    "controller.listener.names",
+    "controller.quorum.voters",
+    "listener.security.protocol.map",
+    "offsets.topic.replication.factor",
+    "process.roles",
+    "share.coordinator.state.topic.min.isr",
+    "share.coordinator.state.topic.replication.factor",
+    "transaction.state.log.min.isr",
+    "transaction.state.log.num.partitions",
+    "transaction.state.log.replication.factor",
+];
+/// Not Kafka's.
+const OURS: &[&str] = &[
+    "connection.requests.max",
+    "connection.responses.max.bytes",
+    "cores",
+    "journal.device.max.bytes",
+    "journal.files",
+    "log.dir.lock.wait.ms",
+    "log.dir.reserve.bytes",
+    "log.files.open.max",
+    "tail.memory.bytes",
+];
 
 type Pairs = &'static [(&'static str, Option<&'static str>)];
 

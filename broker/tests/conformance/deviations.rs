@@ -284,6 +284,13 @@ fn configs() -> Vec<Deviation> {
             "{name: \"log.flush.interval.messages\", value: \"9223372036854775807\"",
             "{name: \"log.flush.interval.messages\", value: \"1\"",
         ),
+        // Beside the user, not in a directory that the next reboot empties.
+        new(
+            "DescribeConfigs: all of a broker",
+            4..=4,
+            "{name: \"log.dir\", value: \"/tmp/kafka-logs\"",
+            "{name: \"log.dir\", value: \"./millstream-data\"",
+        ),
         // A broker starts without any file here, so node.id has a default.
         new(
             "DescribeConfigs: some of a broker",

@@ -293,6 +293,21 @@ fn refused(transcript: &mut Transcript) {
         of("compacted", without_key.clone().finish(0)),
         settle,
     );
+    let keyless = |codec| {
+        let mut builder = BatchBuilder::new(codec, TIME);
+        for _ in 0..5 {
+            builder.push(TIME, None, Some(b"v"), &[]);
+        }
+        builder.push(FAR_FUTURE, Some(b"k"), Some(b"v"), &[]);
+        builder.finish(0)
+    };
+    for (name, codec) in [
+        ("many without key, one from the future", Codec::None),
+        ("the same, compressed", Codec::Gzip),
+    ] {
+        let request = of("compacted", keyless(codec));
+        transcript.case_of_peer(name, 13..=13, request, settle);
+    }
     let mut control = BatchBuilder::new(Codec::None, TIME)
         .producer(1, 0, 0)
         .control();

@@ -507,6 +507,9 @@ fn metadata(transcript: &mut Transcript) {
         }
     }
     transcript.case_of_peer("created by then", all, created, ids_hidden);
+    // `a.b_c` is there.
+    let collides = named(&["a.b.c", "a_b_c", "__cluster_metadata"], true);
+    transcript.case_of_peer("not to be created", 13..=13, collides, ids_hidden);
 }
 
 fn describe_topic_partitions(transcript: &mut Transcript) {
