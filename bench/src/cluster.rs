@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_protocol::api::ApiKey;
+use millstream_protocol::batch::BatchBuilder;
+use millstream_protocol::compress::Codec;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::frame;
 use millstream_protocol::header::{self, RequestHeader};
-use millstream_protocol::message::Message;
+use millstream_protocol::message::{Message, Records};
 use millstream_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
+use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use millstream_protocol::messages::find_coordinator::{
     FindCoordinatorRequest, FindCoordinatorResponse,
 };
@@ -23,14 +26,19 @@ use millstream_protocol::messages::init_producer_id::{
 use millstream_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
 };
+use millstream_protocol::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 use millstream_protocol::wire::Writer;
 
 use crate::Fault;
+use crate::produce::request::VERSION as PRODUCE_VERSION;
 
 /// The name every request carries.
 pub const CLIENT_ID: &str = "millstream-bench";
 const METADATA_VERSION: i16 = 9;
 const CREATE_TOPICS_VERSION: i16 = 5;
+const DELETE_TOPICS_VERSION: i16 = 5;
 const FIND_COORDINATOR_VERSION: i16 = 4;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
 /// Larger than the metadata of any topics a run creates.
@@ -106,6 +114,81 @@ pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
             }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+/// Whether a broker answers there now.
+pub fn answers(bootstrap: &str) -> bool {
+    let asked = connect(bootstrap).and_then(|mut broker| look(&mut broker, &[]));
+    asked.is_ok()
+}
+
+/// Deletes a topic.
+pub fn delete_topic(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let mut broker = connect(bootstrap)?;
+    let request = DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: 60_000,
+        ..DeleteTopicsRequest::default()
+    };
+    let (api, version) = (ApiKey::DeleteTopics, DELETE_TOPICS_VERSION);
+    let frame = call(&mut broker, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    let response = DeleteTopicsResponse::read(&mut body, version)?;
+    let code = response
+        .responses
+        .first()
+        .map_or(0, |topic| topic.error_code);
+    // Where creating it had failed there is none.
+    match code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
+        true => Ok(()),
+        false => Err(error_name(code).into()),
+    }
+}
+
+/// Produces one record to the topic's last partition, as often as it takes until it is acknowledged.
+pub fn produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match try_produce_one(bootstrap, topic) {
+            Err(fault) if Instant::now() > deadline => return Err(fault),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            done => return done,
+        }
+    }
+}
+
+fn try_produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let targets = look(&mut connect(bootstrap)?, &[topic.to_owned()])?.targets?;
+    let target = targets.last().ok_or("a topic without partitions")?;
+    let mut broker = connect(&target.leader.to_string())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let now = i64::try_from(now)?;
+    let mut batch = BatchBuilder::new(Codec::None, now);
+    batch.push(now, None, Some(b"one"), &[]);
+    let batch = batch.finish(0);
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: topic.into(),
+            partition_data: vec![PartitionProduceData {
+                index: target.partition,
+                records: Records::Borrowed(&batch),
+            }],
+            ..TopicProduceData::default()
+        }],
+        ..ProduceRequest::default()
+    };
+    let (api, version) = (ApiKey::Produce, PRODUCE_VERSION);
+    let frame = call(&mut broker, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    let response = ProduceResponse::read(&mut body, version)?;
+    let topic = response.responses.first();
+    let partition = topic.and_then(|topic| topic.partition_responses.first());
+    match partition.ok_or("an empty answer")?.error_code {
+        0 => Ok(()),
+        code => Err(error_name(code).into()),
     }
 }
 

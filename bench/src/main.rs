@@ -5,17 +5,20 @@
 //! | where | what |
 //! |---|---|
 //! | `produce`, `fetch`, `end_to_end`, `swarm` | what goes over the connections, a command each |
+//! | `workload` | workloads of the OpenMessaging Benchmark as runs of `end_to_end` |
 //! | `load`, `progress` | threads, connections and the clock of a run; its progress line |
 //! | `connection`, `pace`, `link` | one connection: closed loop, open loop, one request at a time |
 //! | `cluster` | where to send; topics and producer ids |
 //! | `report` | counters, histograms, results |
 //! | `verify` | nothing acknowledged is lost, doubled or moved |
+//! | `compare` | Millstream and a peer in turn, with a report |
 //! | `sink` | a broker that keeps nothing: the ceiling of load and network |
 //! | `roofline` | what the machine itself can do |
 #![forbid(unsafe_code)]
 
 mod clock;
 mod cluster;
+mod compare;
 mod connection;
 mod end_to_end;
 mod fetch;
@@ -29,6 +32,7 @@ mod roofline;
 mod sink;
 mod swarm;
 mod verify;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -60,19 +64,43 @@ enum Command {
     Swarm(Box<swarm::Options>),
     /// Numbered records, checked for loss, duplicates and order, through restarts of the broker.
     Verify(verify::Options),
+    /// The same load on Millstream and a peer, in turn, and a report.
+    Compare(Box<compare::Options>),
+    /// A workload of the OpenMessaging Benchmark, from its YAML as it is.
+    Workload(workload::Options),
     /// A broker that answers and keeps nothing: the ceiling of load generator and network.
     Sink(sink::Options),
     /// What this machine can do: disk, network, memory. About a minute.
     Roofline(roofline::Options),
 }
 
+/// Reads a command line without the program's name.
+fn parse(words: &[String]) -> Result<Command, Fault> {
+    let program = std::iter::once("millstream-bench");
+    let words = program.chain(words.iter().map(String::as_str));
+    Ok(Cli::try_parse_from(words)?.command)
+}
+
+/// Runs the load of a command line, and returns its result instead of printing it.
+fn outcome_of(words: &[String]) -> Result<report::Outcome, Fault> {
+    match parse(words)? {
+        Command::Produce(options) => produce::outcome(&options),
+        Command::Fetch(options) => fetch::outcome(&options),
+        Command::EndToEnd(options) => end_to_end::outcome(&options),
+        Command::Swarm(options) => swarm::outcome(&options),
+        _ => Err("that command is no load".into()),
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Compare(options) => compare::run(&options),
         Command::Produce(options) => produce::run(&options),
         Command::Fetch(options) => fetch::run(&options),
         Command::EndToEnd(options) => end_to_end::run(&options),
         Command::Swarm(options) => swarm::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Workload(options) => workload::run(&options),
         Command::Sink(options) => sink::run(&options),
         Command::Roofline(options) => roofline::run(&options),
     };

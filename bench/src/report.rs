@@ -6,5 +6,5 @@ mod outcome;
 mod process;
 
 pub use counts::{Counts, Live, Tally};
-pub use outcome::{Measured, Outcome, outcome, publish};
+pub use outcome::{LatencyNs, Measured, Outcome, outcome, publish};
 pub use process::{Process, congestion_control};

@@ -113,3 +113,23 @@ fn a_machine_has_a_roofline() {
     assert!(said.contains("of the roofline"), "{said}");
     assert!(!dir.path().join("roofline.tmp").exists());
 }
+
+#[test]
+fn a_workload_of_the_openmessaging_benchmark_runs_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), free_port());
+    let file = dir.path().join("w.yaml");
+    let text = "name: small\ntopics: 2\npartitionsPerTopic: 2\nmessageSize: 100\npayloadFile: payload/none.data\n\
+        subscriptionsPerTopic: 2\nconsumerPerSubscription: 1\nproducersPerTopic: 1\nproducerRate: 1000\n\
+        consumerBacklogSizeGB: 0\ntestDurationMinutes: 1\n";
+    std::fs::write(&file, text).unwrap();
+    let said = run_well(&format!(
+        "workload {} --bootstrap {} --duration 1 --warm-up 0.3",
+        file.display(),
+        broker.address()
+    ));
+    assert!(
+        said.contains("small") && said.contains("end-to-end:"),
+        "{said}"
+    );
+}

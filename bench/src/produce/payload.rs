@@ -131,7 +131,6 @@ fn first_value_at(batch: &[u8], key_len: usize) -> usize {
 struct Values {
     content: Vec<u8>,
     at: usize,
-    stamped: bool,
 }
 
 impl Values {
@@ -140,7 +139,8 @@ impl Values {
             Some(path) => {
                 std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            None => noise(options.record_size),
+            // Records differ, or a codec would find them alike.
+            None => noise(options.record_size + options.batch_size),
         };
         if content.is_empty() && options.record_size > 0 {
             return Err("the payload file is empty".into());
@@ -153,20 +153,12 @@ impl Values {
         while content.len() < once + options.record_size {
             content.extend_from_within(..once.min(options.record_size));
         }
-        Ok(Values {
-            content,
-            at: 0,
-            stamped,
-        })
+        Ok(Values { content, at: 0 })
     }
 
     fn next(&mut self, size: usize) -> &[u8] {
         let last = self.content.len() - size;
-        let at = if self.at > last || self.stamped {
-            0
-        } else {
-            self.at
-        };
+        let at = if self.at > last { 0 } else { self.at };
         self.at = at + size;
         &self.content[at..at + size]
     }

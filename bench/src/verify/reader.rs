@@ -28,8 +28,19 @@ const FETCH_BYTES: i32 = 1 << 20;
 const MAX_WAIT_MS: i32 = 200;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where the partition ends now.
+/// Where the partition ends now. A new partition's leader may need a moment before it knows that it is one.
 pub fn end_offset(course: &Course) -> Result<i64, Fault> {
+    let deadline = Instant::now() + course.patience;
+    loop {
+        match try_end_offset(course) {
+            Err(fault) if Instant::now() > deadline => return Err(fault),
+            Err(_) => std::thread::sleep(RETRY_PAUSE),
+            known => return known,
+        }
+    }
+}
+
+fn try_end_offset(course: &Course) -> Result<i64, Fault> {
     let mut broker = connect(course)?;
     let partition = ListOffsetsPartition {
         partition_index: course.partition,
