@@ -1,7 +1,8 @@
 //! Valid frames, changed a little, against the running broker: `MILLSTREAM_FRAMES` of them (100,000), `MILLSTREAM_SEED`.
 //!
 //! The frames are those that real clients sent, made to speak of topics that exist, and one of every API and version; the
-//! changes are seeded. A connection sends a few at a time and goes on with the next when the broker closes it. Beside
+//! changes are seeded. Each is followed by one
+//! that is always answered, so that none counts that was not read; where the broker closes the connection, the next begins. Beside
 //! them, well-behaved clients produce and read back.
 
 use std::io::{ErrorKind, Read, Write};
@@ -26,10 +27,11 @@ const RECORDED: &str = include_str!("../../protocol/tests/golden/frames.txt");
 const ALTERING: [u8; 6] = [19, 20, 21, 33, 37, 44];
 /// Connections that send at the same time.
 const SENDERS: u64 = 4;
-/// Frames sent before anything is read back.
-const AT_ONCE: usize = 16;
 /// Far above what any answer takes; the slowest is printed.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Fetch, JoinGroup and SyncGroup wait for as long as the client asks; not here.
+const WAITING: [u8; 3] = [1, 11, 14];
+const WAITING_MAX: Duration = Duration::from_millis(200);
 /// What the broker may keep for good of all that was sent, besides the logs' newest bytes (bounded by setting).
 const GROWTH_MAX: usize = 64 * MIB;
 
@@ -135,25 +137,23 @@ fn send(port: u16, seed: u64, left: &AtomicU64, seeds: &[Vec<u8>]) -> Duration {
     'connections: loop {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the broker listens");
         stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("it can be set");
-        stream
             .set_write_timeout(Some(PATIENCE))
             .expect("it can be set");
-        for _ in 0..8 {
-            let mut frames = Vec::new();
-            for _ in 0..AT_ONCE {
-                let frame = changed(seeds, &mut random);
-                frames.extend((frame.len() as i32).to_be_bytes());
-                frames.extend(frame);
-            }
+        for _ in 0..100 {
             let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                Some(left.saturating_sub(AT_ONCE as u64))
+                Some(left.saturating_sub(1))
             });
             if before == Ok(0) {
                 return slowest;
             }
-            // The last one is always answered: what comes back in the end shows that the broker got there.
+            let frame = changed(seeds, &mut random);
+            let waits = frame.get(1).is_some_and(|api| WAITING.contains(api));
+            let patience = if waits { WAITING_MAX } else { PATIENCE };
+            let set = stream.set_read_timeout(Some(patience));
+            set.expect("it can be set");
+            let sent_frame = frame.clone();
+            let mut frames = (frame.len() as i32).to_be_bytes().to_vec();
+            frames.extend(frame);
             frames.extend(request_frame(9, &MetadataRequest::default(), 0x5eed));
             let sent = Instant::now();
             if stream.write_all(&frames).is_err() {
@@ -173,7 +173,11 @@ fn send(port: u16, seed: u64, left: &AtomicU64, seeds: &[Vec<u8>]) -> Duration {
                         tail.drain(..keep);
                     }
                     Err(error) if is_end(error.kind()) => continue 'connections,
-                    Err(error) => panic!("neither an answer nor the end: {error}, seed {seed}"),
+                    Err(_) if waits => continue 'connections,
+                    Err(error) => {
+                        let hex: String = sent_frame.iter().map(|b| format!("{b:02x}")).collect();
+                        panic!("neither an answer nor the end: {error}, seed {seed}: {hex}")
+                    }
                 }
             }
         }
@@ -206,7 +210,8 @@ fn mutated_frames_end_no_process_and_hold_no_memory() {
         "auto.create.topics.enable=false",
         "group.min.session.timeout.ms=100",
         "group.max.session.timeout.ms=1000",
-        "max.connections=1000",
+        // Whoever asked to wait for long and went away is noticed then.
+        "connections.max.idle.ms=5000",
     ]);
     let mut good = node.connect();
     good.create("frames", 1);
@@ -231,10 +236,12 @@ fn mutated_frames_end_no_process_and_hold_no_memory() {
         })
     };
     run(frames / 5 + 20_000, seed ^ 0xaa);
+    drop(good);
     let before = node.resident();
     let ended = AtomicBool::new(false);
     let (slowest, healthy) = std::thread::scope(|scope| {
         let beside = scope.spawn(|| {
+            let mut good = node.connect();
             let mut slowest = Duration::ZERO;
             let mut count = 0i64;
             while !ended.load(Ordering::Relaxed) {
