@@ -319,16 +319,17 @@ impl DataDir {
         self.replace(ring, META_PROPERTIES, &running.encode()).await
     }
 
-    /// The last step of a clean stop, after all else is on the disk: the directory is Kafka's again, and marked clean.
+    /// The last step of a clean stop, after all else is on the disk: the directory is marked clean and Kafka's again. In this
+    /// order: with the mark it counts as clean already, without either it would have to be scanned.
     /// `generation` goes into the mark, so that the next start knows whether anybody else was here in between.
     pub async fn finish_clean(&self, ring: &Ring, generation: u64) -> Result<(), DirError> {
         self.check_online()?;
         assert_eq!(self.meta.state, MetaState::Kafka);
-        self.replace(ring, META_PROPERTIES, &self.meta.encode())
-            .await?;
         let mark =
             format!("{{\"version\":0,\"brokerEpoch\":-1,\"{CLEAN_GENERATION}\":{generation}}}");
-        self.replace(ring, CLEAN_SHUTDOWN, mark.as_bytes()).await
+        self.replace(ring, CLEAN_SHUTDOWN, mark.as_bytes()).await?;
+        self.replace(ring, META_PROPERTIES, &self.meta.encode())
+            .await
     }
 
     /// Takes the directory offline, for every core and for good. The first cause stays; it is logged once.

@@ -99,6 +99,8 @@ pub(crate) struct LogState {
     pub creating: bool,
     /// Changed since the last clean stop: its files are to be closed at the next.
     pub unclean: bool,
+    /// Files of segments that are not the log's may lie in its directory.
+    pub strays: bool,
 }
 
 /// One data file.

@@ -332,5 +332,6 @@ fn empty_state(config: LogConfig, epochs: Epochs) -> LogState {
         settle_busy: false,
         creating: false,
         unclean: true,
+        strays: false,
     }
 }

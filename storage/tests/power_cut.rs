@@ -207,6 +207,9 @@ impl Look {
         let number = self.cuts.get();
         self.cuts.set(number + 1);
         if self.only.is_some_and(|only| only != number) {
+            if std::env::var_os("MILLSTREAM_TRACE").is_some() {
+                println!("{number}: {:?} {}", cut.stage, cut.what);
+            }
             return;
         }
         let stage = match cut.stage {

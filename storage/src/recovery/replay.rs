@@ -373,7 +373,8 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
     }
 }
 
-fn empty_segment(base_offset: i64) -> SegmentInfo {
+/// A segment that nothing was appended to.
+pub(crate) fn empty_segment(base_offset: i64) -> SegmentInfo {
     SegmentInfo {
         base_offset,
         end_offset: base_offset,

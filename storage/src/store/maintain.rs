@@ -1,11 +1,15 @@
 //! Metadata in the background, ahead of need: directories and segments created and fsynced, extents set
 //! aside, rolled segments cut to their length and closed, producer snapshots written.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use millstream_ring::fs;
+
 use super::core_dir::CoreDir;
+use crate::files::DELETED;
 use crate::knobs::{BLOCK, SNAPSHOT_AFTER_BATCHES};
 use crate::log::{Index, Log};
 use crate::segment::index::{ActiveIndex, BatchSpan, OffsetIndex, TimeIndex};
@@ -82,6 +86,9 @@ impl CoreDir {
             self.grow_segment(log, base, needed).await?;
         }
         self.close_rolled(log).await?;
+        if log.state.borrow().strays {
+            self.remove_strays(log).await?;
+        }
         if log.state.borrow().batches_since_snapshot > SNAPSHOT_AFTER_BATCHES {
             self.write_snapshot(log).await?;
         }
@@ -213,6 +220,35 @@ impl CoreDir {
                 segment.index = Index::OnDisk;
             }
         }
+    }
+
+    /// Removes files of segments that are not the log's: deleted just before a crash, or made for bytes that it took. Whoever
+    /// scans the directory would bring them back.
+    pub(crate) async fn remove_strays(&self, log: &Log) -> io::Result<()> {
+        let entries = fs::list(&log.path())?;
+        // Asked after the list was made: a segment that begins meanwhile is not in it.
+        let (bases, end) = {
+            let state = log.state.borrow();
+            let bases: BTreeSet<i64> = state.segments.iter().map(|s| s.info.base_offset).collect();
+            (bases, log.log_end_offset.get())
+        };
+        let stray = |name: &str| match dir::parse_file_name(name) {
+            Some((offset, dir::FileKind::Snapshot)) => offset > end,
+            Some((base, _)) => !bases.contains(&base),
+            None => name.ends_with(DELETED),
+        };
+        let names = entries.iter().filter_map(|entry| entry.name.to_str());
+        for name in names.filter(|name| stray(name)) {
+            let path = log.path().join(name);
+            self.files.forget(&path);
+            match fs::unlink(&self.ring, &path).await {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        fs::sync_dir(&self.ring, &log.path()).await?;
+        log.state.borrow_mut().strays = false;
+        Ok(())
     }
 
     /// Writes what the index files lack; `last` adds the closing entry.

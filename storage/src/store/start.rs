@@ -21,7 +21,7 @@ use crate::journal::entry::{Chain, EntryBuilder, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
 use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
 use crate::log::{Index, Log, LogState, Segment};
-use crate::recovery::{Recovered, SeedDir, directory_tag};
+use crate::recovery::{Recovered, SeedDir, directory_tag, empty_segment};
 use crate::table::{CLOSED, READY, TableName, TableWriter, encode_cores};
 use crate::tail::Tail;
 
@@ -132,6 +132,9 @@ async fn take_over(
             what,
         })?;
         dir.logs.borrow_mut().insert(log.key.id, log.clone());
+        if log.state.borrow().strays {
+            dir.wants_maintenance(&log);
+        }
         if !rest.is_empty() {
             islands.push((log, rest));
         }
@@ -211,9 +214,19 @@ fn restore(
         id: row.key.id,
         instance,
     };
+    let mut strays = false;
     while row.segments.len() > 1 && row.segments[0].end_offset <= row.log_start_offset {
         row.segments.remove(0);
         row.flags.remove(0);
+        strays = true;
+    }
+    // All of it is deleted, and its file may be: the log goes on in a new segment, as it did before the crash.
+    if row.log_start_offset >= row.log_end_offset && row.segments[0].bytes > 0 {
+        assert_eq!(row.segments.len(), 1, "those before were removed above");
+        row.segments = vec![empty_segment(row.log_end_offset)];
+        row.flags = vec![0];
+        row.settled = (row.log_end_offset, 0);
+        strays = true;
     }
     row.epochs.truncate_from_start(row.log_start_offset);
     let mut segments = VecDeque::with_capacity(row.segments.len());
@@ -270,6 +283,7 @@ fn restore(
         settle_busy: false,
         creating: false,
         unclean: !recovered.clean,
+        strays,
     };
     let mut memory = 0;
     if let Some(run) = last {
@@ -308,7 +322,7 @@ fn runs_of(
     pieces: Vec<crate::recovery::PieceAt>,
     starts: &HashMap<i64, u64>,
 ) -> (Vec<Run>, Vec<Range<u64>>) {
-    let mut inline: Vec<(u64, Bytes)> = Vec::new();
+    let mut inline: Vec<(u64, i64, Bytes)> = Vec::new();
     let mut direct = Vec::new();
     for piece in pieces {
         // Segments below the log start are gone.
@@ -317,17 +331,20 @@ fn runs_of(
         };
         let at = start + piece.position;
         match piece.bytes {
-            Some(bytes) => inline.push((at, bytes)),
+            Some(bytes) => inline.push((at, piece.segment, bytes)),
             None => direct.push(at..at + piece.len),
         }
     }
-    inline.sort_by_key(|(at, _)| *at);
+    inline.sort_by_key(|(at, ..)| *at);
     direct.sort_by_key(|range| range.start);
     let mut runs: Vec<Run> = Vec::new();
-    for (at, bytes) in inline {
+    let mut segment = i64::MIN;
+    for (at, in_segment, bytes) in inline {
+        // A run is written to one file: where a segment ends with a block, the next one's bytes follow it without a gap.
+        let same = std::mem::replace(&mut segment, in_segment) == in_segment;
         match runs.last_mut() {
             // The same bytes may stand in several entries: a sealed block's come again.
-            Some(run) if at <= run.end() => {
+            Some(run) if same && at <= run.end() => {
                 let known = (run.end() - at) as usize;
                 run.bytes
                     .extend_from_slice(bytes.get(known..).unwrap_or_default());

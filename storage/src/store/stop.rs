@@ -75,6 +75,7 @@ impl CoreDir {
         self.write_snapshot(log).await?;
         let epochs = log.state.borrow().epochs.clone();
         write_epochs(&self.ring, &log.path(), &epochs).await?;
+        self.remove_strays(log).await?;
         log.state.borrow_mut().active_mut().allocated = 0;
         Ok(())
     }
