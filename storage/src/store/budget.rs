@@ -64,7 +64,8 @@ impl Budget {
 
     /// Settling should begin, so that nobody has to wait.
     pub fn wants_settling(&self) -> bool {
-        self.pinned.get() > self.pinned_max / 2
+        // Whoever waits for more than the other half would wait for ever.
+        self.pinned.get() > self.pinned_max / 2 || !self.waiting.borrow().is_empty()
     }
 
     /// A lone append always has room, however large it is.
@@ -84,8 +85,11 @@ impl Budget {
         if self.try_admit(bytes) {
             return;
         }
-        let place = Place(Rc::new(Cell::new(true)));
-        self.waiting.borrow_mut().push_back(place.0.clone());
+        let place = Place {
+            alive: Rc::new(Cell::new(true)),
+            budget: self,
+        };
+        self.waiting.borrow_mut().push_back(place.alive.clone());
         loop {
             let seen = self.changed.count();
             self.forget_gone();
@@ -93,15 +97,12 @@ impl Budget {
                 .waiting
                 .borrow()
                 .front()
-                .is_some_and(|f| Rc::ptr_eq(f, &place.0));
+                .is_some_and(|f| Rc::ptr_eq(f, &place.alive));
             if give_up() || (first && self.has_room(bytes)) {
                 break;
             }
             self.changed.changed_since(seen).await;
         }
-        drop(place);
-        self.forget_gone();
-        self.changed.notify();
     }
 
     /// Wakes all that wait, to look at `give_up` again.
@@ -163,10 +164,16 @@ impl Budget {
 }
 
 /// A place in the queue of those who wait; given up when its owner goes away.
-struct Place(Rc<Cell<bool>>);
+struct Place<'a> {
+    alive: Rc<Cell<bool>>,
+    budget: &'a Budget,
+}
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.set(false);
+        self.alive.set(false);
+        self.budget.forget_gone();
+        // The next one may be first now, also where this one was given up in the middle of its wait.
+        self.budget.changed.notify();
     }
 }
