@@ -26,7 +26,7 @@ use crate::knobs::StorageOptions;
 use crate::log::adopt::{AdoptedLog, adopt};
 use crate::table::{CLOSED, READY, Row, TableName};
 
-pub(crate) use replay::{PieceAt, Recovered, directory_tag, empty_segment};
+pub(crate) use replay::{PieceAt, Recovered, directory_tag};
 
 /// Descriptors that renaming and deleting leftovers may hold.
 const CLEANING_DESCRIPTORS: usize = 16;

@@ -42,6 +42,21 @@ pub struct SegmentInfo {
     pub modified_ms: i64,
 }
 
+impl SegmentInfo {
+    /// A segment without batches.
+    pub fn empty(base_offset: i64) -> SegmentInfo {
+        SegmentInfo {
+            base_offset,
+            end_offset: base_offset,
+            bytes: 0,
+            largest_timestamp: -1,
+            largest_timestamp_offset: base_offset,
+            first_timestamp: None,
+            modified_ms: 0,
+        }
+    }
+}
+
 /// Why a segment cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {

@@ -15,7 +15,7 @@ use crate::journal::entry::{Append, Chain, Item, LogKey, Piece, items, read_entr
 use crate::journal::replay::{Walk, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
-use crate::table::{Read, Row, TableName, read_rows};
+use crate::table::{READY, Read, Row, TableName, read_rows};
 
 /// A log with all that is known of it.
 pub(crate) struct Recovered {
@@ -219,6 +219,21 @@ async fn cut_unwritten(
     walked: &mut Walk,
     logs: &Logs,
 ) -> Result<(), OpenError> {
+    // What is cut off may be what said that something earlier is gone: then that has to be looked at, too.
+    while let Some(at) = first_unwritten(ring, dir, files, walked, logs).await? {
+        walked.entries.truncate(at);
+    }
+    Ok(())
+}
+
+/// The first entry whose blocks are missing although nothing after it says that they were dropped.
+async fn first_unwritten(
+    ring: &Ring,
+    dir: &Path,
+    files: &[&[u8]],
+    walked: &Walk,
+    logs: &Logs,
+) -> Result<Option<usize>, OpenError> {
     let mut created: HashMap<LogKey, String> = HashMap::new();
     let gone = gone_later(files, walked);
     for at in 0..walked.entries.len() {
@@ -244,15 +259,14 @@ async fn cut_unwritten(
                         partition: append.key.id.partition,
                     };
                     if !blocks_are_there(ring, &dir.join(name.to_string()), &append).await? {
-                        walked.entries.truncate(at);
-                        return Ok(());
+                        return Ok(Some(at));
                     }
                 }
                 _ => {}
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The log start that the journal's entries lead to; above everything for a log that is dropped.
@@ -360,7 +374,7 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
         settled: (start_offset, 0),
         materialized: false,
         segments_from: i64::MIN,
-        segments: vec![empty_segment(start_offset)],
+        segments: vec![SegmentInfo::empty(start_offset)],
         flags: vec![0],
         epochs: Epochs::default(),
     };
@@ -370,19 +384,6 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
         batch_starts: Vec::new(),
         without_topic_id: false,
         clean: false,
-    }
-}
-
-/// A segment that nothing was appended to.
-pub(crate) fn empty_segment(base_offset: i64) -> SegmentInfo {
-    SegmentInfo {
-        base_offset,
-        end_offset: base_offset,
-        bytes: 0,
-        largest_timestamp: -1,
-        largest_timestamp_offset: base_offset,
-        first_timestamp: None,
-        modified_ms: 0,
     }
 }
 
@@ -429,6 +430,13 @@ impl Recovered {
         for header in headers(append)? {
             self.add_batch(append.segment, &header)?;
         }
+        let in_segment = |p: &Piece<'_>| matches!(p, Piece::Direct { .. });
+        if append.pieces.iter().any(in_segment)
+            && let Some(flags) = self.row.flags.last_mut()
+        {
+            // Blocks are written to files that are there only.
+            *flags |= READY;
+        }
         let end = self.row.segments.last().map_or(0, |s| s.bytes);
         if self.row.log_end_offset != append.end_offset || end != append.to {
             return Err(format!(
@@ -455,7 +463,7 @@ impl Recovered {
                     self.row.topic, last.base_offset
                 ));
             }
-            self.row.segments.push(empty_segment(segment));
+            self.row.segments.push(SegmentInfo::empty(segment));
             self.row.flags.push(0);
         }
         let info = self.row.segments.last_mut().expect("a log has a segment");

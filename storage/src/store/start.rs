@@ -21,7 +21,8 @@ use crate::journal::entry::{Chain, EntryBuilder, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
 use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
 use crate::log::{Index, Log, LogState, Segment};
-use crate::recovery::{Recovered, SeedDir, directory_tag, empty_segment};
+use crate::recovery::{Recovered, SeedDir, directory_tag};
+use crate::segment::SegmentInfo;
 use crate::table::{CLOSED, READY, TableName, TableWriter, encode_cores};
 use crate::tail::Tail;
 
@@ -223,7 +224,7 @@ fn restore(
     // All of it is deleted, and its file may be: the log goes on in a new segment, as it did before the crash.
     if row.log_start_offset >= row.log_end_offset && row.segments[0].bytes > 0 {
         assert_eq!(row.segments.len(), 1, "those before were removed above");
-        row.segments = vec![empty_segment(row.log_end_offset)];
+        row.segments = vec![SegmentInfo::empty(row.log_end_offset)];
         row.flags = vec![0];
         row.settled = (row.log_end_offset, 0);
         strays = true;
