@@ -12,18 +12,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
 use millstream_ring::{Buffer, Bytes, File};
 
+use crate::dir;
 use crate::files::Access;
 use crate::journal::entry::{Append, EntryBuilder, LogKey, append_overhead};
 use crate::journal::writer::{JournalFile, Place};
 use crate::knobs::{BLOCK, DIRECT_BYTES_MIN, UNIT_BYTES_MAX, WRITES_IN_FLIGHT_MAX};
 use crate::log::{Log, LogState};
-use crate::store::core_dir::CoreDir;
+use crate::store::core_dir::{CoreDir, Errand};
 use crate::store::event::{Local, join_all};
 
+/// Between two tries to open a file.
+const DESCRIPTOR_RETRY: Duration = Duration::from_millis(20);
 /// A segment that large appends go to is grown when less than this is set aside ahead of its end.
 const GROW_AHEAD: u64 = 16 << 20;
 
@@ -76,6 +80,8 @@ pub(crate) struct Commit {
     flying: VecDeque<Flying>,
     writes: usize,
     flushing: bool,
+    /// The next unit finds no room in the journal.
+    stuck: bool,
     /// The last unit that was given to the journal.
     sent: u64,
     durable: u64,
@@ -107,6 +113,7 @@ impl Commit {
             flying: VecDeque::new(),
             writes: 0,
             flushing: false,
+            stuck: false,
             sent: 0,
             durable: 0,
         }
@@ -120,6 +127,11 @@ impl Commit {
     /// Nothing waits and nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.open.is_empty() && self.closed.is_empty() && self.flying.is_empty() && !self.flushing
+    }
+
+    /// Only settling, which frees a journal file, can help.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck && self.flying.is_empty() && !self.flushing
     }
 
     /// The open unit, with room for `bytes` more; a full one is closed first.
@@ -195,7 +207,7 @@ impl CoreDir {
             }
         }
         drop(commit);
-        self.budget.pin(bytes);
+        self.pin(bytes);
         self.work.notify();
         Ticket {
             dir: self.index as u32,
@@ -241,10 +253,14 @@ impl CoreDir {
                 }
                 if let Err(unit) = self.send(unit) {
                     // No journal file is free: settling frees one and rings again.
-                    self.commit.borrow_mut().closed.push_front(unit);
+                    let mut commit = self.commit.borrow_mut();
+                    commit.closed.push_front(unit);
+                    commit.stuck = true;
+                    drop(commit);
                     self.settle_wanted.notify();
                     break;
                 }
+                self.commit.borrow_mut().stuck = false;
             }
             self.send_mark();
             self.start_flush();
@@ -343,14 +359,25 @@ impl CoreDir {
         write: DirectWrite,
         segments: &RefCell<Vec<(u64, i64, File)>>,
     ) -> io::Result<()> {
-        let file = self
-            .files
-            .get(&write.log.segment_path(write.segment), Access::Direct)
-            .await?;
+        let file = self.segment_file(&write.log, write.segment).await?;
         segments
             .borrow_mut()
             .push((write.log.key.instance, write.segment, file.clone()));
         file.write_at(write.parts, write.position).await
+    }
+
+    /// For what cannot go back any more: waits for a descriptor as long as there is none.
+    async fn segment_file(&self, log: &Log, base: i64) -> io::Result<File> {
+        loop {
+            let path = log.segment_path(base);
+            match self.files.get(&path, Access::Direct).await {
+                Err(cause) if dir::lacks_descriptors(&cause) && !self.is_offline() => {
+                    self.has_to_wait(Errand::Open, &cause);
+                    self.ring.sleep(DESCRIPTOR_RETRY).await;
+                }
+                file => return file,
+            }
+        }
     }
 
     fn write_done(&self, left: &Cell<usize>, result: io::Result<()>, doing: &str) {
@@ -408,8 +435,7 @@ impl CoreDir {
             for (log, range) in &flying.direct {
                 let mut state = log.state.borrow_mut();
                 let freed = state.remove_dirty(range);
-                self.budget
-                    .unpin((freed + range.end - range.start) as usize);
+                self.unpin((freed + range.end - range.start) as usize);
             }
             for touch in &flying.touches {
                 touch.log.state.borrow_mut().in_flight -= 1;
@@ -454,7 +480,9 @@ impl CoreDir {
         let direct_from = if guarded { block + BLOCK } else { block };
         let direct_to = to / BLOCK * BLOCK;
         let segment = state.segment_at(from).expect("a touch lies in a segment");
+        // Where a deleted log's files were, another log's may be soon.
         let possible = self.direct.get()
+            && !touch.log.deleted.get()
             && segment.ready
             && direct_to.saturating_sub(segment.start) <= segment.allocated
             && to - from >= DIRECT_BYTES_MIN;
@@ -487,7 +515,7 @@ impl CoreDir {
     fn note_cut(&self, unit: u64, touch: &Touch, plan: &Plan, file: &Rc<JournalFile>) {
         let mut state = touch.log.state.borrow_mut();
         assert!(touch.range.start >= state.cut, "a log is cut in order");
-        state.cut = touch.range.end;
+        state.cut = state.past_padding(touch.range.end);
         state.in_flight += 1;
         if let Some(block) = plan.sealed_block {
             assert!(state.sealed);
@@ -504,8 +532,8 @@ impl CoreDir {
         let appended = touch.range.end - touch.range.start;
         let direct = plan.direct.end - plan.direct.start;
         // From here on: dirty bytes plus what is on its way to the segment, instead of what was appended.
-        self.budget.unpin(appended as usize);
-        self.budget.pin((dirty + direct) as usize);
+        self.unpin(appended as usize);
+        self.pin((dirty + direct) as usize);
         note_in_file(&touch.log, &mut state, file, touch.range.end);
         let active = state.active();
         if appended >= DIRECT_BYTES_MIN
@@ -553,10 +581,7 @@ impl CoreDir {
             )
         };
         let read = async {
-            let file = self
-                .files
-                .get(&log.segment_path(base), Access::Direct)
-                .await?;
+            let file = self.segment_file(log, base).await?;
             file.read_at(position, BLOCK as usize).await
         };
         match read.await {

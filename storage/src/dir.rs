@@ -42,6 +42,8 @@ pub const LOCK: &str = ".lock";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
 const PROBE: &str = ".millstream-write-test";
+/// So long a lock is waited for without a word.
+const SILENT_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a data directory cannot be used: what, where, what to do, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +175,7 @@ pub async fn inspect(ring: &Ring, path: &Path, wait: Duration) -> Result<Found, 
             path: path.to_owned(),
             cause,
         })?;
-    let lock = match DirLock::acquire(&path.join(LOCK), wait) {
+    let lock = match acquire(&path.join(LOCK), wait) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             return Err(DirError::Locked {
@@ -205,6 +207,21 @@ pub async fn inspect(ring: &Ring, path: &Path, wait: Duration) -> Result<Found, 
         clean_generation: clean_file.and_then(|bytes| parse_clean_generation(&bytes)),
         lock,
     })
+}
+
+/// Says so when it takes long: nobody should sit before a silent start.
+fn acquire(path: &Path, wait: Duration) -> io::Result<Option<DirLock>> {
+    let silent = wait.min(SILENT_WAIT);
+    let lock = DirLock::acquire(path, silent)?;
+    if lock.is_some() || silent == wait {
+        return Ok(lock);
+    }
+    tracing::warn!(
+        "{} is held by another process; waiting up to {} s, should that one be ending",
+        path.display(),
+        wait.as_secs()
+    );
+    DirLock::acquire(path, wait - silent)
 }
 
 /// The cluster that all directories belong to; `cluster_id` if all are new. Otherwise the line that says who disagrees.
@@ -360,10 +377,9 @@ impl DataDir {
         self.space.last()
     }
 
-    /// Whether more than the reserve was available at the last look. Produce is refused when not; all that frees or
-    /// barely uses space goes on.
-    pub fn has_room(&self) -> bool {
-        self.space.has_room()
+    /// Bytes that were available above the reserve at the last look.
+    pub fn room(&self) -> u64 {
+        self.space.room()
     }
 
     /// Sets `log.dir.reserve.bytes`. Unset it is 1 GiB or 1 % of the file system, whichever is more, within a tenth of it.
@@ -409,16 +425,20 @@ impl DataDir {
 /// Whether a failed read or write means that the disk can no longer be trusted. Not so a full disk or quota, a lack of
 /// memory or descriptors, an interruption. A failed *flush* always does: the kernel may have dropped the pages.
 pub fn takes_directory_offline(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        FileTooLarge, Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock,
-    };
-    // EMFILE and ENFILE have no kind of their own.
-    let descriptors = matches!(error.raw_os_error(), Some(23 | 24));
-    let passing = matches!(
-        error.kind(),
-        FileTooLarge | Interrupted | OutOfMemory | QuotaExceeded | StorageFull | WouldBlock
-    );
-    !passing && !descriptors
+    use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
+    let passing = matches!(error.kind(), Interrupted | OutOfMemory | WouldBlock);
+    !(passing || is_full(error) || lacks_descriptors(error))
+}
+
+/// The device or a quota is full, or a file as large as it may be.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
+}
+
+/// This process, or the system, has no descriptor left: EMFILE and ENFILE, which have no kind of their own.
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Our field in the clean mark. Kafka asks only whether the file is there, and removes it when it starts.

@@ -37,6 +37,13 @@ pub enum Access {
     Direct,
 }
 
+/// fsync. Whatever its error is called, it is never one that passes: the kernel has dropped what it could not write, and
+/// a second try would succeed without it.
+pub(crate) async fn flush(file: &File) -> io::Result<()> {
+    let fatal = |cause: io::Error| io::Error::other(format!("flush: {cause}"));
+    file.sync_all().await.map_err(fatal)
+}
+
 /// The files of one core.
 #[derive(Clone)]
 pub struct Files {
@@ -150,7 +157,7 @@ impl Files {
             }
             Err(error) => return Err(error),
         }
-        file.sync_all().await?;
+        flush(&file).await?;
         Ok(target)
     }
 
@@ -158,7 +165,7 @@ impl Files {
     pub async fn cut(&self, path: &Path, len: u64) -> io::Result<()> {
         let file = self.get(path, Access::Buffered).await?;
         file.set_len(len).await?;
-        file.sync_all().await
+        flush(&file).await
     }
 
     /// Writes index entries at their places. Not synced, and the file may be longer from before a crash: it counts only as
@@ -237,16 +244,19 @@ impl Files {
         }
     }
 
+    /// Removes a directory with all in it, at once: where not even a new name finds space, this makes some.
+    pub async fn remove_now(&self, path: &Path) -> io::Result<()> {
+        self.forget_under(path);
+        reaper::remove(&self.shared.ring, path).await
+    }
+
     async fn create_empty(&self, path: &Path) -> io::Result<()> {
         let how = Open {
             write: true,
             create: true,
             ..Open::default()
         };
-        File::open(&self.shared.ring, path, how)
-            .await?
-            .sync_all()
-            .await
+        flush(&File::open(&self.shared.ring, path, how).await?).await
     }
 
     async fn put_index(
@@ -276,7 +286,7 @@ impl Files {
             }
             if last {
                 file.set_len(at + bytes.len() as u64).await?;
-                file.sync_all().await?;
+                flush(&file).await?;
             }
         }
         Ok(())

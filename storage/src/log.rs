@@ -46,6 +46,8 @@ pub struct Log {
     pub(crate) log_end_offset: Cell<i64>,
     pub(crate) flushed_end_offset: Cell<i64>,
     pub(crate) deleted: Cell<bool>,
+    /// Waits in the maintenance queue.
+    pub(crate) maintenance_queued: Cell<bool>,
     /// Read since the eviction clock passed: it gets a second round.
     pub(crate) read_lately: Cell<bool>,
     pub(crate) state: RefCell<LogState>,
@@ -99,8 +101,6 @@ pub(crate) struct LogState {
     pub creating: bool,
     /// Changed since the last clean stop: its files are to be closed at the next.
     pub unclean: bool,
-    /// Files of segments that are not the log's may lie in its directory.
-    pub strays: bool,
 }
 
 /// One data file.
@@ -129,15 +129,7 @@ pub(crate) enum Index {
 
 impl Segment {
     pub fn new(base_offset: i64, start: u64, interval: u32) -> Segment {
-        let info = SegmentInfo {
-            base_offset,
-            end_offset: base_offset,
-            bytes: 0,
-            largest_timestamp: -1,
-            largest_timestamp_offset: base_offset,
-            first_timestamp: None,
-            modified_ms: 0,
-        };
+        let info = SegmentInfo::empty(base_offset);
         let index = Index::Active(Box::new(ActiveIndex::new(base_offset, interval)));
         Segment {
             info,
@@ -177,6 +169,17 @@ impl LogState {
             .binary_search_by_key(&base_offset, |s| s.info.base_offset)
             .ok()?;
         self.segments.get_mut(at)
+    }
+
+    /// An address at the end of a rolled segment stands for the start of the next: between them is padding only, which
+    /// nobody has to write or flush.
+    pub fn past_padding(&self, address: u64) -> u64 {
+        let next = self.segments.partition_point(|s| s.start <= address);
+        let holder = next.checked_sub(1).map(|at| &self.segments[at]);
+        match (holder, self.segments.get(next)) {
+            (Some(holder), Some(next)) if address >= holder.end() => next.start,
+            _ => address,
+        }
     }
 
     /// Adds journal-only bytes; returns how many are new.
@@ -255,6 +258,7 @@ impl Log {
             log_end_offset: Cell::new(end),
             flushed_end_offset: Cell::new(end),
             deleted: Cell::new(false),
+            maintenance_queued: Cell::new(false),
             read_lately: Cell::new(false),
             state: RefCell::new(state),
             none_aborted: Cell::new(false),
@@ -356,7 +360,7 @@ impl Log {
             let mut state = self.state.borrow_mut();
             assert!(address >= state.flushed, "the flushed end never moves back");
             assert!(address <= state.cut, "flushed before it was written");
-            state.flushed = address;
+            state.flushed = state.past_padding(address);
         }
         assert!(end_offset >= self.flushed_end_offset.get());
         assert!(end_offset <= self.log_end_offset.get());

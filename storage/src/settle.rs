@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use millstream_ring::{Bytes, File};
 
-use crate::files::Access;
+use crate::dir;
+use crate::files::{Access, flush};
 use crate::journal::writer::JournalFile;
 use crate::knobs::BLOCK;
 use crate::log::{Log, LogState};
-use crate::store::core_dir::CoreDir;
+use crate::store::core_dir::{CoreDir, Errand};
 use crate::store::event::{Local, join_all};
 
 /// Logs whose blocks are written at the same time.
@@ -28,7 +29,7 @@ const WRITE_BYTES_MAX: u64 = 1 << 20;
 /// Logs with more than this to settle have space set aside ahead; small ones grow by what they write.
 const GROW_BYTES_MIN: u64 = 256 * 1024;
 /// Wait before trying again when the device is full.
-const FULL_RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(500);
 
 /// How far a log must be settled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,19 +50,27 @@ struct Pass {
 impl CoreDir {
     /// Settles whenever the journal or memory asks for it, until the store ends.
     pub(crate) async fn run_settling(self: Rc<Self>) {
+        let mut journal_first = false;
         loop {
             let seen = self.settle_wanted.count();
             if self.is_offline() || self.stopped.get() {
                 return;
             }
-            match self.next_pass() {
-                Some(pass) if self.has_authority() => {
-                    if let Err(cause) = self.settle(pass).await {
-                        self.fail(&cause, "settle");
+            match self.next_pass(journal_first) {
+                Some(pass) if self.has_authority() => match self.settle(pass).await {
+                    Ok(()) => {}
+                    Err(cause) if self.has_to_wait(Errand::Settle, &cause) => {
+                        // By turns: one log that finds no space must not keep the others from the journal's.
+                        journal_first = !journal_first;
+                        self.ring.sleep(RETRY).await;
                     }
-                }
+                    Err(cause) => self.fail(&cause, "settle"),
+                },
                 Some(_) => self.ring.sleep(Duration::from_millis(1)).await,
-                None => self.settle_wanted.changed_since(seen).await,
+                None => {
+                    self.goes_on(Errand::Settle);
+                    self.settle_wanted.changed_since(seen).await;
+                }
             }
         }
     }
@@ -79,31 +88,42 @@ impl CoreDir {
 
     /// One log, at once, while no settling task runs.
     pub(crate) async fn settle_log_now(&self, log: &Rc<Log>) -> io::Result<()> {
-        for file in self.settle_log(log, Need::All).await? {
-            file.sync_all().await?;
+        let files = self.settle_log(log, Need::All).await;
+        for file in files.inspect_err(|_| self.unsettle(log))? {
+            flush(&file).await?;
         }
-        let mut state = log.state.borrow_mut();
-        state.settle_busy = false;
-        let settled: u64 = state.settling.drain(..).map(|r| r.end - r.start).sum();
-        self.budget.unpin(settled as usize);
+        self.settled(log);
         Ok(())
     }
 
-    fn next_pass(&self) -> Option<Pass> {
+    fn next_pass(&self, journal_first: bool) -> Option<Pass> {
+        if journal_first {
+            self.journal_pass().or_else(|| self.queued_pass())
+        } else {
+            self.queued_pass().or_else(|| self.journal_pass())
+        }
+    }
+
+    /// Logs whose rolled segments wait to be closed.
+    fn queued_pass(&self) -> Option<Pass> {
         let queued = std::mem::take(&mut *self.settle_queue.borrow_mut());
-        if !queued.is_empty() {
-            let logs = queued.into_iter().map(|log| {
+        let logs: Vec<_> = queued
+            .into_iter()
+            .map(|log| {
                 let rolled = log.state.borrow().active().start;
                 (log, Need::To(rolled))
-            });
-            return Some(Pass {
-                logs: logs.collect(),
-                retire: None,
-            });
-        }
+            })
+            .collect();
+        (!logs.is_empty()).then_some(Pass { logs, retire: None })
+    }
+
+    /// What the oldest journal file holds, or where memory asks for it, the one being written.
+    fn journal_pass(&self) -> Option<Pass> {
         let journal = self.journal.borrow();
         let full = journal.full_files();
-        if full > 0 && (full * 2 >= self.journal_files || self.budget.wants_settling()) {
+        // Where something found no space, all is tried until nothing is left to try.
+        let wanted = self.budget.wants_settling() || self.is_full();
+        if full > 0 && (full * 2 >= self.journal_files || wanted) {
             let oldest = journal.oldest().expect("a full file is there");
             let number = u64::from(oldest.number);
             let logs = oldest
@@ -117,7 +137,7 @@ impl CoreDir {
                 retire: Some(oldest),
             });
         }
-        if self.budget.wants_settling() {
+        if wanted {
             let file = journal.used().last()?;
             let number = u64::from(file.number);
             let logs: Vec<_> = file
@@ -132,26 +152,33 @@ impl CoreDir {
         None
     }
 
+    /// One pass. A log that finds no space, or no descriptor, stays as dirty as it was and holds back the journal file, but
+    /// no other log; the first such error is returned.
     async fn settle(&self, pass: Pass) -> io::Result<()> {
         if let Some(file) = &pass.retire {
             self.wait_flushed(file).await;
         }
         let mut written: Vec<File> = Vec::new();
+        let mut left = None;
         for some in pass.logs.chunks(LOGS_AT_ONCE) {
             let settling = some
                 .iter()
                 .map(|(log, need)| Box::pin(self.settle_log(log, *need)) as Local<'_, _>);
-            for files in join_all::<io::Result<Vec<File>>>(settling.collect()).await {
-                written.extend(files?);
+            let outcomes = join_all::<io::Result<Vec<File>>>(settling.collect()).await;
+            for ((log, _), outcome) in some.iter().zip(outcomes) {
+                match outcome {
+                    Ok(files) => written.extend(files),
+                    Err(cause) if !dir::takes_directory_offline(&cause) => {
+                        self.unsettle(log);
+                        left = left.or(Some(cause));
+                    }
+                    Err(cause) => return Err(cause),
+                }
             }
         }
         for some in written.chunks(LOGS_AT_ONCE) {
-            // sync_all: blocks may have been written behind the former end of the file.
-            let flushing = some
-                .iter()
-                .map(|f| Box::pin(f.sync_all()) as Local<'_, _>)
-                .collect();
-            join_all::<io::Result<()>>(flushing)
+            let flushing = some.iter().map(|f| Box::pin(flush(f)) as Local<'_, _>);
+            join_all::<io::Result<()>>(flushing.collect())
                 .await
                 .into_iter()
                 .collect::<io::Result<()>>()?;
@@ -159,23 +186,41 @@ impl CoreDir {
         if self.is_offline() {
             return Ok(());
         }
-        for (log, _) in &pass.logs {
-            let mut state = log.state.borrow_mut();
-            state.settle_busy = false;
-            let settled: u64 = state.settling.drain(..).map(|r| r.end - r.start).sum();
-            self.budget.unpin(settled as usize);
-        }
-        self.write_rows(&pass).await?;
-        if let Some(file) = pass.retire {
-            self.retire(&file);
-        }
+        pass.logs.iter().for_each(|(log, _)| self.settled(log));
+        let rows = self.write_rows(&pass).await;
         for (log, _) in &pass.logs {
             if log.has_rolled_segments() {
                 self.wants_maintenance(log);
             }
         }
         self.committed();
+        rows?;
+        if let Some(cause) = left {
+            return Err(cause);
+        }
+        if let Some(file) = pass.retire {
+            self.retire(&file);
+        }
         Ok(())
+    }
+
+    /// What the pass wrote of the log is on the device.
+    fn settled(&self, log: &Log) {
+        let mut state = log.state.borrow_mut();
+        state.settle_busy = false;
+        let settled: u64 = state.settling.drain(..).map(|r| r.end - r.start).sum();
+        self.unpin(settled as usize);
+    }
+
+    /// What the pass took of the log is dirty again: some of it could not be written. What could is written once more.
+    fn unsettle(&self, log: &Log) {
+        let mut state = log.state.borrow_mut();
+        let back = state.settling.iter().map(|r| r.end - r.start).sum::<u64>();
+        let again = state.settling_is_dirty();
+        state.settle_busy = false;
+        drop(state);
+        let known = back.checked_sub(again);
+        self.unpin(known.expect("no more comes back than was taken") as usize);
     }
 
     /// Everything in a full file is on the device once the file after it has begun and been flushed to.
@@ -189,30 +234,37 @@ impl CoreDir {
         }
     }
 
+    /// Rows for what the pass changed, or a new table with all rows when that is due.
     async fn write_rows(&self, pass: &Pass) -> io::Result<()> {
+        let renew = self.table.wants_rewrite();
+        let logs: Vec<Rc<Log>> = if renew {
+            self.logs.borrow().values().cloned().collect()
+        } else {
+            let alive = pass.logs.iter().filter(|(log, _)| !log.deleted.get());
+            alive.map(|(log, _)| log.clone()).collect()
+        };
         let mut rows = Vec::new();
-        for (log, _) in pass.logs.iter().filter(|(log, _)| !log.deleted.get()) {
-            log.encode_row(&mut rows);
-        }
-        if let Some(file) = &pass.retire {
+        if renew {
+            crate::table::encode_cores(self.cores, &mut rows);
+            let all = |log: &Rc<Log>| log.state.borrow_mut().rows_from = i64::MIN;
+            logs.iter().for_each(all);
+        } else if let Some(file) = &pass.retire {
             for key in file.drops.borrow().iter() {
                 crate::table::encode_drop(key, &mut rows);
             }
         }
-        if !rows.is_empty() {
-            self.table.append(&rows).await?;
+        logs.iter().for_each(|log| log.encode_row(&mut rows));
+        let written = match renew {
+            true => self.table.rewrite(&rows).await,
+            false if rows.is_empty() => Ok(()),
+            false => self.table.append(&rows).await,
+        };
+        if written.is_err() {
+            // The next row leaves out nothing that this one had said.
+            let all = |log: &Rc<Log>| log.state.borrow_mut().rows_from = i64::MIN;
+            logs.iter().for_each(all);
         }
-        if self.table.wants_rewrite() {
-            let logs: Vec<Rc<Log>> = self.logs.borrow().values().cloned().collect();
-            let mut all = Vec::new();
-            crate::table::encode_cores(self.cores, &mut all);
-            for log in logs {
-                log.state.borrow_mut().rows_from = i64::MIN;
-                log.encode_row(&mut all);
-            }
-            self.table.rewrite(&all).await?;
-        }
-        Ok(())
+        written
     }
 
     fn retire(&self, file: &Rc<JournalFile>) {
@@ -260,14 +312,7 @@ impl CoreDir {
         for write in writes {
             let path = log.segment_path(write.segment);
             let file = self.files.get(&path, Access::Direct).await?;
-            loop {
-                match file.write_at(write.parts.clone(), write.position).await {
-                    Err(e) if e.kind() == io::ErrorKind::StorageFull => {
-                        self.ring.sleep(FULL_RETRY).await
-                    }
-                    other => break other?,
-                }
-            }
+            file.write_at(write.parts, write.position).await?;
             if files.last().is_none_or(|(base, _)| *base != write.segment) {
                 files.push((write.segment, file));
             }
@@ -347,31 +392,52 @@ impl LogState {
         !self.dirty.is_empty()
     }
 
+    /// Gives back what a pass took; returns how many of these bytes had not become dirty anew meanwhile: a sealed block's do,
+    /// with the entry that follows.
+    fn settling_is_dirty(&mut self) -> u64 {
+        let mut added = 0;
+        for range in std::mem::take(&mut self.settling) {
+            // If the last block was to be sealed, it is not.
+            self.sealed &= range.end != self.cut;
+            added += self.dirty_again(range);
+        }
+        added
+    }
+
+    fn dirty_again(&mut self, range: Range<u64>) -> u64 {
+        let overlap = |d: &Range<u64>| {
+            d.end
+                .min(range.end)
+                .saturating_sub(d.start.max(range.start))
+        };
+        let known: u64 = self.dirty.iter().map(overlap).sum();
+        let (joined, mut apart): (Vec<_>, Vec<_>) = self
+            .dirty
+            .drain(..)
+            .partition(|d| d.start <= range.end && range.start <= d.end);
+        let start = joined.iter().map(|d| d.start).fold(range.start, u64::min);
+        let end = joined.iter().map(|d| d.end).fold(range.end, u64::max);
+        apart.push(start..end);
+        apart.sort_by_key(|d| d.start);
+        self.dirty = apart.into();
+        range.end - range.start - known
+    }
+
     /// Dirty bytes belong to a segment whose file is not there yet.
     fn dirty_is_unready(&self) -> bool {
-        let Some(end) = self.dirty.back().map(|r| r.end) else {
+        let (Some(first), Some(last)) = (self.dirty.front(), self.dirty.back()) else {
             return false;
         };
         self.segments
             .iter()
-            .any(|s| !s.ready && s.start < end && s.info.bytes > 0)
+            .any(|s| !s.ready && s.start < last.end && s.end() > first.start)
     }
 
     /// Decides how far to settle and takes the writes. `None`: not now, something is on its way.
     fn start_settling(&mut self, need: Need) -> Option<Vec<BlockWrite>> {
         assert!(self.settling.is_empty(), "one pass at a time");
         let quiet = self.in_flight == 0;
-        let rolled_end = self
-            .segments
-            .iter()
-            .rev()
-            .skip(1)
-            .any(|s| s.end() == self.flushed);
-        let whole = if rolled_end {
-            self.flushed.next_multiple_of(BLOCK)
-        } else {
-            self.flushed / BLOCK * BLOCK
-        };
+        let whole = self.flushed / BLOCK * BLOCK;
         let enough = match need {
             Need::To(to) => whole >= to,
             Need::All => quiet && whole >= self.flushed,
@@ -392,9 +458,7 @@ impl LogState {
             self.block_writes(range.clone(), &mut writes);
             self.remove_dirty(range);
         }
-        let seals = !rolled_end
-            && !target.is_multiple_of(BLOCK)
-            && taken.last().is_some_and(|r| r.end == target);
+        let seals = !target.is_multiple_of(BLOCK) && taken.last().is_some_and(|r| r.end == target);
         if seals {
             assert_eq!(self.cut, self.flushed, "only a quiet log is sealed");
             self.sealed = true;

@@ -6,6 +6,7 @@ pub(crate) mod event;
 mod maintain;
 mod start;
 mod stop;
+mod sweep;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -235,16 +236,12 @@ impl Store {
     /// Back-pressure: returns when `bytes` more may be appended, in the order of the calls; almost always at once.
     pub async fn admit(&self, bytes: usize) {
         let inner = &self.0;
-        let stuck = || {
-            inner
-                .dirs
-                .iter()
-                .any(|dir| dir.stopped.get() || dir.is_offline())
-        };
+        // A directory that failed or is full does not count; its appends are refused.
+        let stopped = || inner.dirs.iter().any(|dir| dir.stopped.get());
         if !inner.budget.try_admit(bytes) {
             inner.dirs.iter().for_each(|dir| dir.settle_wanted.notify());
         }
-        inner.budget.admit(bytes, stuck).await;
+        inner.budget.admit(bytes, stopped).await;
     }
 
     /// The same without waiting. False while somebody waits.
@@ -263,6 +260,7 @@ impl Store {
         for dir in &self.0.dirs {
             if let Err(cause) = self.stop_dir(dir).await {
                 dir.fail(&cause, "stop");
+                dir.stop_tasks().await;
             }
         }
         Ok(Stopped {
@@ -277,6 +275,10 @@ impl Store {
             let seen = dir.work.count();
             if dir.is_offline() || (dir.commit.borrow().is_idle() && dir.has_authority()) {
                 break;
+            }
+            if dir.is_full() && dir.commit.borrow().is_stuck() {
+                // Nothing of what is stuck was acknowledged. The rest is in the journal, for the next start.
+                return Err(std::io::ErrorKind::StorageFull.into());
             }
             dir.work.changed_since(seen).await;
         }
@@ -295,12 +297,7 @@ impl Store {
             let watched = dir.clone();
             self.0.ring.spawn_background(async move {
                 while !watched.stopped.get() && !watched.is_offline() {
-                    if let Err(cause) = watched.data.check_space() {
-                        tracing::warn!(
-                            "{}: free space is unknown: {cause}",
-                            watched.data.path().display()
-                        );
-                    }
+                    watched.look_at_space();
                     watched.ring.sleep(SPACE_CHECK).await;
                 }
             });
@@ -332,6 +329,5 @@ fn empty_state(config: LogConfig, epochs: Epochs) -> LogState {
         settle_busy: false,
         creating: false,
         unclean: true,
-        strays: false,
     }
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use millstream_ring::{Bytes, File, Open, Ring, fs};
 
 use crate::epochs::Epochs;
+use crate::files::flush;
 use crate::journal::entry::{Cursor, LogKey, read_key, write_key};
 use crate::log::Log;
 use crate::segment::SegmentInfo;
@@ -256,6 +257,8 @@ pub(crate) struct TableWriter {
     bytes: Cell<u64>,
     /// Size right after the last rewrite.
     fresh: Cell<u64>,
+    /// A rewrite failed in the middle: which file has the name is not known, nothing may be appended to either.
+    doubtful: Cell<bool>,
 }
 
 impl TableWriter {
@@ -269,25 +272,29 @@ impl TableWriter {
             file: RefCell::new(file),
             bytes: Cell::new(bytes),
             fresh: Cell::new(bytes),
+            doubtful: Cell::new(false),
         })
     }
 
     pub async fn append(&self, rows: &[u8]) -> io::Result<()> {
+        assert!(!self.doubtful.get(), "rewritten before it is appended to");
         let file = self.file.borrow().clone();
         file.write_at(vec![Bytes::from(rows.to_vec())], self.bytes.get())
             .await?;
         // sync_all: the file has grown.
-        file.sync_all().await?;
+        flush(&file).await?;
         self.bytes.set(self.bytes.get() + rows.len() as u64);
         Ok(())
     }
 
     pub fn wants_rewrite(&self) -> bool {
-        self.bytes.get() > (4 * self.fresh.get()).max(REWRITE_BYTES_MIN)
+        self.doubtful.get() || self.bytes.get() > (4 * self.fresh.get()).max(REWRITE_BYTES_MIN)
     }
 
     pub async fn rewrite(&self, rows: &[u8]) -> io::Result<()> {
+        self.doubtful.set(true);
         let file = write_new(&self.ring, &self.path, rows).await?;
+        self.doubtful.set(false);
         *self.file.borrow_mut() = file;
         self.bytes.set(rows.len() as u64);
         self.fresh.set(rows.len() as u64);
@@ -340,6 +347,9 @@ impl Log {
             if s.end() > state.flushed {
                 info.bytes = state.flushed.saturating_sub(s.start);
                 info.end_offset = flushed_end;
+            }
+            if info.bytes == 0 {
+                info = SegmentInfo::empty(info.base_offset);
             }
             segments.push(info);
             flags.push(if s.ready { READY } else { 0 } | if s.closed { CLOSED } else { 0 });

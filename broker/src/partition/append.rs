@@ -150,7 +150,9 @@ impl Partition {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         }
         let header = BatchHeader::read(batch)?;
-        let appended = self.log.append(batch, header, self.leader_epoch.get())?;
+        let appended = self
+            .log
+            .append_from_reserve(batch, header, self.leader_epoch.get())?;
         self.last_ticket.set(Some(appended.ticket));
         Ok(Appended {
             base_offset: appended.base_offset,

@@ -54,14 +54,15 @@ impl SpaceGauge {
         self.reserve.store(bytes.min(UNSET - 1), Relaxed);
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    /// What is available above the reserve.
+    pub(super) fn room(&self) -> u64 {
         let (total, available) = self.last();
         let reserve = match self.reserve.load(Relaxed) {
             UNSET => default_reserve(total),
             // A reserve as large as the disk would refuse everything for ever.
             bytes => bytes.min(total),
         };
-        available > reserve
+        available.saturating_sub(reserve)
     }
 }
 
@@ -80,12 +81,12 @@ mod tests {
     #[test]
     fn room_is_what_lies_above_the_reserve() {
         let gauge = SpaceGauge::default();
-        assert!(gauge.has_room(), "unknown is not full");
+        assert!(gauge.room() > 0, "unknown is not full");
         gauge.note(100 * GIB, GIB + 1);
-        assert!(gauge.has_room());
-        gauge.note(100 * GIB, GIB);
-        assert!(!gauge.has_room());
+        assert_eq!(gauge.room(), 1);
+        gauge.note(100 * GIB, GIB / 2);
+        assert_eq!(gauge.room(), 0);
         gauge.set_reserve(0);
-        assert!(gauge.has_room());
+        assert_eq!(gauge.room(), GIB / 2);
     }
 }

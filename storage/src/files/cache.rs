@@ -9,6 +9,7 @@ use std::rc::Rc;
 use millstream_ring::{File, Open, Ring};
 
 use super::Access;
+use crate::dir::lacks_descriptors;
 
 pub(super) struct Cache {
     descriptors_max: usize,
@@ -77,7 +78,13 @@ impl Cache {
             direct: access == Access::Direct,
             ..Open::default()
         };
-        let file = File::open(ring, path, how).await?;
+        let file = match File::open(ring, path, how).await {
+            // Those that nobody uses just now go first.
+            Err(error) if lacks_descriptors(&error) && self.close_all() => {
+                File::open(ring, path, how).await?
+            }
+            file => file?,
+        };
         let mut open = self.open.borrow_mut();
         if open.forgotten != forgotten {
             return Ok(file);
@@ -92,6 +99,15 @@ impl Cache {
         open.insert(path, access, file.clone());
         assert!(open.by_use.len() <= self.descriptors_max);
         Ok(file)
+    }
+
+    /// True if there were any.
+    fn close_all(&self) -> bool {
+        let mut open = self.open.borrow_mut();
+        let any = !open.by_use.is_empty();
+        open.by_path.clear();
+        open.by_use.clear();
+        any
     }
 
     pub(super) fn forget(&self, which: impl Fn(&Path) -> bool) {

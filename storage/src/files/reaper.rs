@@ -56,7 +56,7 @@ impl Reaper {
 }
 
 /// Partition directories hold files only; one that does not is left alone.
-async fn remove(ring: &Ring, path: &Path) -> io::Result<()> {
+pub(super) async fn remove(ring: &Ring, path: &Path) -> io::Result<()> {
     // The ring has no readdir. This one is of a handful of names.
     let entries = match fs::list(path) {
         Ok(entries) => entries,

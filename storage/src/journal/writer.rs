@@ -120,6 +120,11 @@ impl Journal {
         next.is_none_or(|next| self.flushed + 1 >= next.first_sequence.get())
     }
 
+    /// Files that may be begun now.
+    pub fn free_files(&self) -> usize {
+        self.free.len()
+    }
+
     pub fn oldest(&self) -> Option<Rc<JournalFile>> {
         self.used.front().cloned()
     }
@@ -237,6 +242,14 @@ impl Journal {
             direct,
         };
         let file = File::open(ring, &path, how).await?;
+        // All its blocks at once, or it is not there: what was acknowledged may not wait for space later on.
+        match file.allocate(0, bytes).await {
+            Err(e) if e.kind() != io::ErrorKind::Unsupported => {
+                let _left_for_the_next_start = fs::unlink(ring, &path).await;
+                return Err(e);
+            }
+            _ => {}
+        }
         prepare(&file, 0, PREPARED_FIRST).await?;
         file.sync_all().await?;
         fs::sync_dir(ring, dir).await?;

@@ -28,6 +28,20 @@ impl Log {
         header: BatchHeader,
         leader_epoch: i32,
     ) -> Result<Appended, AppendError> {
+        if !self.dir.has_room() {
+            return Err(AppendError::NoSpace);
+        }
+        self.append_from_reserve(batch, header, leader_epoch)
+    }
+
+    /// The same for what the broker itself has to remember, committed offsets say: it may use the space that is kept in
+    /// reserve. Refused only where the journal, too, is about to run out while nothing can be settled.
+    pub fn append_from_reserve(
+        &self,
+        batch: &[u8],
+        header: BatchHeader,
+        leader_epoch: i32,
+    ) -> Result<Appended, AppendError> {
         assert_eq!(
             batch.len(),
             header.total_len(),
@@ -54,6 +68,8 @@ impl Log {
         self.log_end_offset.set(last_offset + 1);
         let ticket = self.dir.touch(self, &mut state, from, last_offset + 1);
         drop(state);
+        let unseen = &self.dir.unseen;
+        unseen.set(unseen.get() + batch.len() as u64);
         self.dir.budget.tail_grew(self, grown);
         Ok(Appended {
             base_offset,
@@ -69,13 +85,14 @@ impl Log {
     }
 
     fn check_append(&self, bytes: usize) -> Result<(), AppendError> {
-        if self.dir.is_offline() {
+        if self.dir.is_offline() || self.dir.stopped.get() {
             return Err(Offline.into());
         }
         if self.deleted.get() {
             return Err(AppendError::Deleted);
         }
-        if !self.dir.data.has_room() {
+        // The last file is for deletions, which free the others.
+        if self.dir.is_full() && self.dir.journal.borrow().free_files() == 0 {
             return Err(AppendError::NoSpace);
         }
         let max = self.batch_bytes_max();
@@ -98,19 +115,22 @@ impl Log {
     /// Ends the active segment in memory and begins the next. Its file is made in the background: until it
     /// is there, its bytes go through the journal alone, which can name it already.
     pub(crate) fn roll(&self, state: &mut LogState, base_offset: i64) {
+        let old_end = state.active().end();
         let start = state.tail.pad();
         let interval = state.config.index_interval_bytes;
         assert!(
             base_offset > state.active().info.base_offset,
             "a segment has its own base offset"
         );
-        if state.cut == state.active().end() {
-            // Nothing of the old segment waits for an entry: its sealed last block stays as it is.
-            state.sealed = false;
-        }
         state
             .segments
             .push_back(Segment::new(base_offset, start, interval));
+        if state.cut == old_end {
+            // Nothing of the old segment waits for an entry: its sealed last block stays as it is.
+            state.sealed = false;
+        }
+        state.cut = state.past_padding(state.cut);
+        state.flushed = state.past_padding(state.flushed);
         self.dir.wants_maintenance(self);
     }
 }

@@ -103,42 +103,41 @@ impl Log {
     async fn drop_segments(&self) -> Result<(), StoreError> {
         let (bases, delay) = {
             let mut state = self.state.borrow_mut();
+            if self.deleted.get() || state.maintained || state.settle_busy {
+                // A segment that is being settled or closed goes at the next call.
+                return Ok(());
+            }
             let start = self.log_start_offset.get();
             let flushed = state.flushed;
             let mut bases = Vec::new();
-            // A segment that is being settled or closed goes at the next call.
-            while state.segments.len() > 1 && !state.maintained && !state.settle_busy {
+            while state.segments.len() > 1 {
                 let first = &state.segments[0];
                 if first.info.end_offset > start || first.end() > flushed {
                     break;
                 }
                 let range = first.start..state.segments[1].start;
                 let freed = state.remove_dirty(&range);
-                self.dir.budget.unpin(freed as usize);
+                self.dir.unpin(freed as usize);
                 let gone = state.segments.pop_front().expect("there are two");
                 if gone.ready {
                     bases.push(gone.info.base_offset);
                 }
             }
-            let start = state.segments[0].start;
-            if state.flushed < start {
-                // What was flushed ended with a segment that is gone, short of the block where the next begins.
-                assert_eq!(
-                    state.cut, state.flushed,
-                    "nothing of a dropped segment is on its way"
-                );
-                (state.cut, state.flushed) = (start, start);
-            }
+            assert!(
+                state.flushed >= state.segments[0].start,
+                "only what is flushed goes"
+            );
             (bases, state.config.file_delete_delay_ms)
         };
         if bases.is_empty() {
             return Ok(());
         }
+        // Until they are out of the way, the log's directory stays where it is.
+        self.state.borrow_mut().maintained = true;
         let path = self.path();
-        for base in &bases {
-            self.dir.files.forget(&self.segment_path(*base));
-        }
         let marked = self.dir.files.mark_segments_deleted(&path, &bases).await;
+        self.state.borrow_mut().maintained = false;
+        self.dir.committed.notify();
         let marked = marked.map_err(|source| StoreError::Io {
             doing: "delete segments",
             source,
@@ -162,6 +161,6 @@ impl Log {
     pub(crate) fn release_dirty(&self) {
         let mut state = self.state.borrow_mut();
         let dirty: u64 = state.dirty.drain(..).map(|r| r.end - r.start).sum();
-        self.dir.budget.unpin(dirty as usize);
+        self.dir.unpin(dirty as usize);
     }
 }

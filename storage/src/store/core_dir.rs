@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::event::Event;
 use crate::LogId;
 use crate::commit::{Commit, Ticket};
-use crate::dir::{DataDir, PartitionName};
+use crate::dir::{self, DataDir, PartitionName};
 use crate::error::Offline;
 use crate::files::Files;
 use crate::journal::writer::Journal;
@@ -22,6 +22,17 @@ use crate::table::TableWriter;
 
 /// Callbacks of the store's user after each group of commits.
 pub(crate) type CommitCallbacks = Rc<RefCell<Vec<Rc<dyn Fn()>>>>;
+
+/// Work that waits where there is no space, and is tried again.
+#[derive(Clone, Copy)]
+pub(crate) enum Errand {
+    Settle = 1,
+    Maintain = 2,
+    PrepareJournal = 4,
+    Delete = 8,
+    /// Nothing but a descriptor is needed.
+    Open = 16,
+}
 
 pub(crate) struct CoreDir {
     pub index: usize,
@@ -52,6 +63,18 @@ pub(crate) struct CoreDir {
     pub tasks: Cell<usize>,
     /// This core has taken notice that the directory is offline.
     pub failed: Cell<bool>,
+    /// Bytes of its logs that are not in their segments yet.
+    pub pinned: Cell<usize>,
+    /// They count in the budget. Not so while the directory takes no more: others need not wait for it.
+    pub counted: Cell<bool>,
+    /// Errands that wait for space, one bit each. Nothing is produced meanwhile.
+    pub no_space_for: Cell<u8>,
+    /// Something waits for descriptors, and was told of.
+    pub lacks_descriptors: Cell<bool>,
+    /// Bytes appended since the last look at the device's space, with those that were only in the journal then.
+    pub unseen: Cell<u64>,
+    /// When that was, by the clock of the turns.
+    pub looked_ms: Cell<i64>,
     pub journal_files: usize,
     pub cores: u32,
     /// Partitions whose directories are being renamed away; nobody may create one of these names meanwhile.
@@ -71,12 +94,113 @@ impl CoreDir {
         self.journal.borrow().payload_max() - (64 << 10)
     }
 
+    pub fn pin(&self, bytes: usize) {
+        self.pinned.set(self.pinned.get() + bytes);
+        if self.counted.get() {
+            self.budget.pin(bytes);
+        }
+    }
+
+    pub fn unpin(&self, bytes: usize) {
+        let pinned = self.pinned.get().checked_sub(bytes);
+        self.pinned
+            .set(pinned.expect("no more is unpinned than was pinned"));
+        if self.counted.get() {
+            self.budget.unpin(bytes);
+        }
+    }
+
+    fn count(&self, counted: bool) {
+        if self.counted.replace(counted) == counted {
+            return;
+        }
+        if counted {
+            self.budget.pin(self.pinned.get());
+        } else {
+            self.budget.unpin(self.pinned.get());
+        }
+    }
+
+    /// Whether a batch may be appended: everything appended before can still go to its segment, and the reserve stays.
+    /// Looks at the device again, once in a millisecond at most, before it says no.
+    pub fn has_room(&self) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        let enough = || self.data.room() / u64::from(self.cores) > self.unseen.get();
+        if enough() {
+            return true;
+        }
+        let now = self.ring.wall_ms();
+        if self.looked_ms.replace(now) != now {
+            self.look_at_space();
+        }
+        enough()
+    }
+
+    /// A system call that does not wait for the device.
+    pub fn look_at_space(&self) {
+        match self.data.check_space() {
+            Ok(_) => {
+                // What the journal still has to take counts as taken.
+                let journal = self.journal.borrow();
+                let (_, _, bytes) = journal.parameters();
+                let missing = self.journal_files.saturating_sub(journal.all().count());
+                let pinned = self.pinned.get() as u64;
+                self.unseen.set(pinned + missing as u64 * bytes);
+            }
+            Err(cause) => {
+                let path = self.data.path().display();
+                tracing::warn!("{path}: free space is unknown: {cause}");
+            }
+        }
+    }
+
+    /// Work in the background has to wait, for space or descriptors; said once. `false`: it is for neither, and the disk
+    /// cannot be trusted.
+    pub fn has_to_wait(&self, errand: Errand, cause: &io::Error) -> bool {
+        if dir::takes_directory_offline(cause) {
+            return false;
+        }
+        let path = self.data.path().display();
+        if dir::is_full(cause) {
+            let before = self.no_space_for.get();
+            self.no_space_for.set(before | errand as u8);
+            self.count(false);
+            if before == 0 {
+                tracing::warn!(
+                    "{path} is full ({cause}): nothing can be produced there until it has space"
+                );
+            }
+        } else if dir::lacks_descriptors(cause) && !self.lacks_descriptors.replace(true) {
+            tracing::warn!("{path}: {cause}; trying again until some are closed (raise the limit)");
+        }
+        true
+    }
+
+    /// What had to wait was done, or is not to be done any more.
+    pub fn goes_on(&self, errand: Errand) {
+        self.lacks_descriptors.set(false);
+        let before = self.no_space_for.get();
+        self.no_space_for.set(before & !(errand as u8));
+        if before != 0 && !self.is_full() && !self.is_offline() {
+            self.count(true);
+            tracing::info!("{} has space again", self.data.path().display());
+        }
+    }
+
+    /// Something could not be written for want of space, and was not yet.
+    pub fn is_full(&self) -> bool {
+        self.no_space_for.get() != 0
+    }
+
     /// Takes the directory offline for all cores: nothing more is acknowledged.
     pub fn fail(&self, cause: &io::Error, doing: &str) {
         self.data.fail(cause, doing);
         if self.failed.replace(true) {
             return;
         }
+        self.count(false);
         self.work.notify();
         self.settle_wanted.notify();
         self.maintenance_wanted.notify();
@@ -106,7 +230,8 @@ impl CoreDir {
         if ticket.unit <= self.commit.borrow().durable() {
             return Ok(true);
         }
-        if self.is_offline() {
+        // Nothing more is sent once a stop has found everything flushed.
+        if self.is_offline() || self.stopped.get() {
             Err(Offline)
         } else {
             Ok(false)
@@ -142,6 +267,10 @@ impl CoreDir {
     /// Queues background work on the log's files.
     pub fn wants_maintenance(&self, log: &Log) {
         let Some(log) = log.me.upgrade() else { return };
+        // Once the store is gone, nobody would let go of it any more.
+        if self.stopped.get() || log.maintenance_queued.replace(true) {
+            return;
+        }
         self.maintenance.borrow_mut().push_back(log);
         self.maintenance_wanted.notify();
     }

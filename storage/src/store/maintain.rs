@@ -1,15 +1,11 @@
 //! Metadata in the background, ahead of need: directories and segments created and fsynced, extents set
 //! aside, rolled segments cut to their length and closed, producer snapshots written.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream_ring::fs;
-
-use super::core_dir::CoreDir;
-use crate::files::DELETED;
+use super::core_dir::{CoreDir, Errand};
 use crate::knobs::{BLOCK, SNAPSHOT_AFTER_BATCHES};
 use crate::log::{Index, Log};
 use crate::segment::index::{ActiveIndex, BatchSpan, OffsetIndex, TimeIndex};
@@ -19,11 +15,13 @@ use crate::{dir, snapshot};
 const AHEAD_BYTES: u64 = 32 << 20;
 /// A segment with less than this gets its blocks as they are written.
 const BUSY_BYTES_MIN: u64 = 1 << 20;
-const FULL_RETRY: Duration = Duration::from_millis(500);
+/// Wait before what found no space is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 impl CoreDir {
-    /// Works off the queue until the store ends.
+    /// Works off the queue until the store ends. What has to wait, for space say, waits aside: nothing else does.
     pub(crate) async fn run_maintenance(self: Rc<Self>) {
+        let mut later: Vec<Rc<Log>> = Vec::new();
         loop {
             let seen = self.maintenance_wanted.count();
             if self.is_offline() || self.stopped.get() {
@@ -35,30 +33,40 @@ impl CoreDir {
             }
             let next = self.maintenance.borrow_mut().pop_front();
             match next {
-                Some(log) => self.maintain(&log).await,
-                None => self.maintenance_wanted.changed_since(seen).await,
+                Some(log) => later.extend(self.maintain(log).await),
+                None if later.is_empty() => {
+                    self.goes_on(Errand::Maintain);
+                    self.maintenance_wanted.changed_since(seen).await;
+                }
+                None => {
+                    let wanted = self.maintenance_wanted.changed_since(seen);
+                    self.ring.timeout(RETRY, wanted).await;
+                    later.drain(..).for_each(|log| self.wants_maintenance(&log));
+                }
             }
         }
     }
 
-    /// Brings one log's files to where its bytes want them.
-    pub(crate) async fn maintain(&self, log: &Rc<Log>) {
-        if log.deleted.get() || std::mem::replace(&mut log.state.borrow_mut().maintained, true) {
-            return;
+    /// Brings one log's files to where its bytes want them; returns it if that has to wait.
+    async fn maintain(&self, log: Rc<Log>) -> Option<Rc<Log>> {
+        log.maintenance_queued.set(false);
+        if log.deleted.get() {
+            return None;
         }
-        let result = self.maintain_files(log).await;
+        if std::mem::replace(&mut log.state.borrow_mut().maintained, true) {
+            // Somebody removes files of it.
+            return Some(log);
+        }
+        let result = self.maintain_files(&log).await;
         log.state.borrow_mut().maintained = false;
         self.committed.notify();
         match result {
-            Err(cause) if !dir::takes_directory_offline(&cause) => {
-                // Back-pressure: the journal goes on, appends are refused below the reserve; try again later. So
-                // with a lack of descriptors, which passes.
-                self.ring.sleep(FULL_RETRY).await;
-                self.wants_maintenance(log);
-            }
-            Err(cause) if !log.deleted.get() => self.fail(&cause, "maintain a log"),
-            _ => {}
+            Ok(()) => {}
+            Err(_) if log.deleted.get() => {}
+            Err(cause) if self.has_to_wait(Errand::Maintain, &cause) => return Some(log),
+            Err(cause) => self.fail(&cause, "maintain a log"),
         }
+        None
     }
 
     async fn maintain_files(&self, log: &Rc<Log>) -> io::Result<()> {
@@ -82,13 +90,11 @@ impl CoreDir {
         if !ready {
             self.make_segment(log, base).await?;
         }
-        if busy && needed > allocated && self.direct.get() {
+        // Nothing is set aside of the reserve: what is appended from there goes through the journal.
+        if busy && needed > allocated && self.direct.get() && self.has_room() {
             self.grow_segment(log, base, needed).await?;
         }
         self.close_rolled(log).await?;
-        if log.state.borrow().strays {
-            self.remove_strays(log).await?;
-        }
         if log.state.borrow().batches_since_snapshot > SNAPSHOT_AFTER_BATCHES {
             self.write_snapshot(log).await?;
         }
@@ -220,35 +226,6 @@ impl CoreDir {
                 segment.index = Index::OnDisk;
             }
         }
-    }
-
-    /// Removes files of segments that are not the log's: deleted just before a crash, or made for bytes that it took. Whoever
-    /// scans the directory would bring them back.
-    pub(crate) async fn remove_strays(&self, log: &Log) -> io::Result<()> {
-        let entries = fs::list(&log.path())?;
-        // Asked after the list was made: a segment that begins meanwhile is not in it.
-        let (bases, end) = {
-            let state = log.state.borrow();
-            let bases: BTreeSet<i64> = state.segments.iter().map(|s| s.info.base_offset).collect();
-            (bases, log.log_end_offset.get())
-        };
-        let stray = |name: &str| match dir::parse_file_name(name) {
-            Some((offset, dir::FileKind::Snapshot)) => offset > end,
-            Some((base, _)) => !bases.contains(&base),
-            None => name.ends_with(DELETED),
-        };
-        let names = entries.iter().filter_map(|entry| entry.name.to_str());
-        for name in names.filter(|name| stray(name)) {
-            let path = log.path().join(name);
-            self.files.forget(&path);
-            match fs::unlink(&self.ring, &path).await {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        fs::sync_dir(&self.ring, &log.path()).await?;
-        log.state.borrow_mut().strays = false;
-        Ok(())
     }
 
     /// Writes what the index files lack; `last` adds the closing entry.

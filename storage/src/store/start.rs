@@ -5,13 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use millstream_ring::{Buffer, Bytes, File, Ring, fs};
 
 use super::budget::Budget;
-use super::core_dir::{CommitCallbacks, CoreDir};
+use super::core_dir::{CommitCallbacks, CoreDir, Errand};
 use super::event::{Event, Local, join_all};
 use crate::commit::{Commit, note_in_file};
 use crate::dir::{self, PartitionName};
@@ -23,11 +23,13 @@ use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
 use crate::log::{Index, Log, LogState, Segment};
 use crate::recovery::{Recovered, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
-use crate::table::{CLOSED, READY, TableName, TableWriter, encode_cores};
+use crate::table::{CLOSED, READY, Row, TableName, TableWriter, encode_cores};
 use crate::tail::Tail;
 
 /// Journals of one device together take no more than this.
 const JOURNALS_BYTES_MAX: u64 = 1 << 30;
+/// Wait before the journal's files are tried again where there is no space for them.
+const RETRY: Duration = Duration::from_millis(500);
 /// Logs whose leftovers are settled at the same time.
 const LOGS_AT_ONCE: usize = 32;
 
@@ -103,6 +105,12 @@ pub(crate) async fn start_dir(
         stopped: Cell::new(false),
         tasks: Cell::new(0),
         failed: Cell::new(false),
+        pinned: Cell::new(0),
+        counted: Cell::new(true),
+        no_space_for: Cell::new(0),
+        lacks_descriptors: Cell::new(false),
+        unseen: Cell::new(0),
+        looked_ms: Cell::new(0),
         journal_files: common.options.journal_files,
         cores: common.cores,
         deleting: RefCell::default(),
@@ -133,9 +141,6 @@ async fn take_over(
             what,
         })?;
         dir.logs.borrow_mut().insert(log.key.id, log.clone());
-        if log.state.borrow().strays {
-            dir.wants_maintenance(&log);
-        }
         if !rest.is_empty() {
             islands.push((log, rest));
         }
@@ -215,21 +220,7 @@ fn restore(
         id: row.key.id,
         instance,
     };
-    let mut strays = false;
-    while row.segments.len() > 1 && row.segments[0].end_offset <= row.log_start_offset {
-        row.segments.remove(0);
-        row.flags.remove(0);
-        strays = true;
-    }
-    // All of it is deleted, and its file may be: the log goes on in a new segment, as it did before the crash.
-    if row.log_start_offset >= row.log_end_offset && row.segments[0].bytes > 0 {
-        assert_eq!(row.segments.len(), 1, "those before were removed above");
-        row.segments = vec![SegmentInfo::empty(row.log_end_offset)];
-        row.flags = vec![0];
-        row.settled = (row.log_end_offset, 0);
-        strays = true;
-    }
-    row.epochs.truncate_from_start(row.log_start_offset);
+    drop_deleted(&mut row);
     let mut segments = VecDeque::with_capacity(row.segments.len());
     let mut starts = HashMap::new();
     let mut at = 0;
@@ -256,6 +247,12 @@ fn restore(
         .map_err(|what| format!("{name}: {what}"))?;
     // An entry's bytes may begin long before what is not settled; a sealed block is needed from its start.
     runs.retain_mut(|run| run.trim(settled / BLOCK * BLOCK) && run.end() > settled);
+    if let Some(run) = runs.iter().find(|run| !run.start.is_multiple_of(BLOCK)) {
+        return Err(format!(
+            "{name}: its journalled bytes begin inside a block, at {} of {end}, settled {settled}",
+            run.start
+        ));
+    }
     let last = runs.pop_if(|run| run.end() == end);
     let islands = runs
         .into_iter()
@@ -284,16 +281,9 @@ fn restore(
         settle_busy: false,
         creating: false,
         unclean: !recovered.clean,
-        strays,
     };
     let mut memory = 0;
     if let Some(run) = last {
-        if !run.start.is_multiple_of(BLOCK) {
-            return Err(format!(
-                "{name}: its journalled bytes begin inside a block, at {} of {end}, settled {settled}",
-                run.start
-            ));
-        }
         state.tail = Tail::new(run.start);
         memory = state.tail.append([&run.bytes, &[]]);
         state.dirty.push_back(run.start..end);
@@ -304,18 +294,34 @@ fn restore(
         if let Some(first) = first.filter(|at| *at >= run.start).min() {
             state.mark_batches(first);
         }
-        dir.budget.pin(run.bytes.len());
+        dir.pin(run.bytes.len());
     }
     let log = Log::new(
         key,
         name,
         dir.clone(),
-        row.log_start_offset.min(row.log_end_offset),
+        row.log_start_offset,
         row.log_end_offset,
         state,
     );
     dir.budget.tail_grew(&log, memory);
     Ok((log, islands))
+}
+
+/// Leaves out the segments whose records are all deleted: they were dropped before the process ended, or should have been,
+/// and their files may be gone. Where nothing is left the log goes on in an empty segment at its end, as it did then.
+fn drop_deleted(row: &mut Row) {
+    row.log_end_offset = row.log_end_offset.max(row.log_start_offset);
+    let start = row.log_start_offset;
+    let deleted = |s: &SegmentInfo| s.bytes > 0 && s.end_offset <= start;
+    let gone = row.segments.iter().take_while(|s| deleted(s)).count();
+    row.segments.drain(..gone);
+    row.flags.drain(..gone);
+    if row.segments.is_empty() {
+        row.segments.push(SegmentInfo::empty(start));
+        row.flags.push(0);
+    }
+    row.epochs.truncate_from_start(start);
 }
 
 /// Journalled bytes joined to runs, and the ranges that stand in the segments.
@@ -373,18 +379,16 @@ fn check_coverage(
         .chain(direct.iter().cloned())
         .collect();
     ranges.sort_by_key(|r| r.start);
-    let mut at = settled;
+    let past_padding = |at: u64| match segments.iter().any(|s| s.end() == at) {
+        true => at.next_multiple_of(BLOCK),
+        false => at,
+    };
+    let mut at = past_padding(settled);
     for range in ranges {
-        let segment_ends = segments.iter().any(|s| s.end() == at);
-        let reached = if segment_ends {
-            at.next_multiple_of(BLOCK)
-        } else {
-            at
-        };
-        if range.start > reached {
+        if range.start > at {
             break;
         }
-        at = at.max(range.end);
+        at = past_padding(at.max(range.end));
     }
     if at < end {
         return Err(format!("{} bytes of it are in no journal", end - at));
@@ -569,12 +573,13 @@ impl CoreDir {
         let dir = self.clone();
         self.spawn(false, async move {
             while !dir.has_authority() && !dir.stopped.get() && !dir.is_offline() {
-                dir.ring.sleep(std::time::Duration::from_millis(1)).await;
+                dir.ring.sleep(Duration::from_millis(1)).await;
             }
             dir.run_commits().await;
         });
         self.spawn(true, self.clone().run_settling());
         self.spawn(true, self.clone().run_maintenance());
+        self.spawn(true, self.clone().sweep());
         let dir = self.clone();
         self.spawn(true, async move {
             if let Err(cause) = dir.prepare_journal().await {
@@ -583,41 +588,46 @@ impl CoreDir {
         });
     }
 
+    /// The whole ring of files. Waits where the device is full: until then those that are there go round.
     async fn prepare_journal(&self) -> io::Result<()> {
         let present: Vec<_> = self.journal.borrow().all().cloned().collect();
         for file in &present {
-            prepare_rest(file).await?;
+            self.patiently(async || prepare_rest(file).await).await?;
         }
         let (path, chain, bytes) = self.journal.borrow().parameters();
-        for number in present.len()..self.journal_files {
-            if self.stopped.get() || self.is_offline() {
+        for number in present.len() as u32..self.journal_files as u32 {
+            let direct = self.direct.get();
+            let create = async || {
+                let file = Journal::create(&self.ring, &path, chain, number, bytes, direct).await?;
+                prepare_rest(&file).await?;
+                Ok(file)
+            };
+            let Some(file) = self.patiently(create).await? else {
                 return Ok(());
-            }
-            let file = self
-                .create_journal_file(&path, chain, number as u32, bytes)
-                .await?;
-            prepare_rest(&file).await?;
+            };
             self.journal.borrow_mut().add(file);
             self.work.notify();
         }
         Ok(())
     }
 
-    /// Waits where the device is full: the files there are go round until it has room.
-    async fn create_journal_file(
-        &self,
-        path: &Path,
-        chain: Chain,
-        number: u32,
-        bytes: u64,
-    ) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
-        loop {
-            match Journal::create(&self.ring, path, chain, number, bytes, self.direct.get()).await {
-                Err(e) if e.kind() == io::ErrorKind::StorageFull && !self.stopped.get() => {
-                    self.ring.sleep(std::time::Duration::from_millis(500)).await;
+    /// Tries again as long as it is for want of space or descriptors; `None` when the store ends before.
+    async fn patiently<T>(&self, work: impl AsyncFn() -> io::Result<T>) -> io::Result<Option<T>> {
+        let mut waited = false;
+        while !self.stopped.get() && !self.is_offline() {
+            match work().await {
+                Err(cause) if self.has_to_wait(Errand::PrepareJournal, &cause) => {
+                    waited = true;
+                    self.ring.sleep(RETRY).await;
                 }
-                other => return other,
+                other => {
+                    if waited {
+                        self.goes_on(Errand::PrepareJournal);
+                    }
+                    return other.map(Some);
+                }
             }
         }
+        Ok(None)
     }
 }

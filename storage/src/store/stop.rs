@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use millstream_ring::{Ring, fs};
 
-use super::core_dir::CoreDir;
+use super::core_dir::{CoreDir, Errand};
 use super::event::{Local, join_all};
 use crate::checkpoint::{OffsetFile, PartitionOffset, write_epochs, write_offsets};
-use crate::dir::Mark;
+use crate::dir::{self, Mark};
 use crate::error::OpenError;
 use crate::log::Log;
 use crate::recovery::Stopped;
 
+/// Wait before a directory is removed again that could not be.
+const RETRY: Duration = Duration::from_millis(500);
 /// Logs closed at the same time.
 const LOGS_AT_ONCE: usize = 32;
 
@@ -57,13 +59,8 @@ impl CoreDir {
         let (base, bytes, ready) = {
             let state = log.state.borrow();
             let active = state.active();
-            // Retention may have begun a segment that holds nothing yet, at the next whole block: then what was flushed
-            // still ends in the one before it.
-            let end = match active.info.bytes {
-                0 => state.flushed,
-                _ => active.end(),
-            };
-            assert_eq!(state.settled(), end, "settled before it is closed");
+            assert!(state.dirty.is_empty(), "settled before it is closed");
+            assert_eq!(state.flushed, state.cut, "flushed before it is closed");
             (active.info.base_offset, active.info.bytes, active.ready)
         };
         if !ready {
@@ -73,9 +70,10 @@ impl CoreDir {
         self.files.cut(&log.segment_path(base), bytes).await?;
         self.write_index(log, base, true).await?;
         self.write_snapshot(log).await?;
+        // Nothing is appended any more: all that there is besides.
+        self.sweep_log(log, i64::MAX).await?;
         let epochs = log.state.borrow().epochs.clone();
         write_epochs(&self.ring, &log.path(), &epochs).await?;
-        self.remove_strays(log).await?;
         log.state.borrow_mut().active_mut().allocated = 0;
         Ok(())
     }
@@ -115,26 +113,29 @@ impl CoreDir {
     pub(super) async fn remove_files(&self, log: &Log) {
         loop {
             let seen = self.committed.count();
-            let busy = log.state.borrow().creating || log.state.borrow().maintained;
+            let busy = {
+                let state = log.state.borrow();
+                state.creating || state.maintained || state.settle_busy
+            };
             if !busy || self.is_offline() {
                 break;
             }
             self.committed.changed_since(seen).await;
         }
-        let delay = log.state.borrow().config.file_delete_delay_ms;
-        let removed = async {
-            if fs::exists(&self.ring, &log.path()).await? {
-                let marked = self
-                    .files
-                    .mark_partition(&self.data, &log.name, Mark::Delete)
-                    .await?;
-                self.files
-                    .unlink_later(marked, Duration::from_millis(delay));
+        while !self.is_offline() {
+            match self.move_away(log).await {
+                Err(cause) if self.has_to_wait(Errand::Delete, &cause) && !self.stopped.get() => {
+                    self.ring.sleep(RETRY).await;
+                }
+                moved => {
+                    self.goes_on(Errand::Delete);
+                    if let Err(cause) = moved {
+                        let name = &log.name;
+                        tracing::warn!("{name}: its files stay until the next start: {cause}");
+                    }
+                    break;
+                }
             }
-            Ok::<(), io::Error>(())
-        };
-        if let Err(cause) = removed.await {
-            tracing::warn!("{}: its files stay until the next start: {cause}", log.name);
         }
         let mut deleting = self.deleting.borrow_mut();
         if let Some(at) = deleting.iter().position(|name| *name == log.name) {
@@ -142,6 +143,24 @@ impl CoreDir {
         }
         drop(deleting);
         self.committed.notify();
+    }
+
+    async fn move_away(&self, log: &Log) -> io::Result<()> {
+        if !fs::exists(&self.ring, &log.path()).await? {
+            return Ok(());
+        }
+        let marked = self
+            .files
+            .mark_partition(&self.data, &log.name, Mark::Delete);
+        match marked.await {
+            Err(cause) if dir::is_full(&cause) => self.files.remove_now(&log.path()).await,
+            marked => {
+                let delay = log.state.borrow().config.file_delete_delay_ms;
+                self.files
+                    .unlink_later(marked?, Duration::from_millis(delay));
+                Ok(())
+            }
+        }
     }
 
     /// What Kafka would find in its checkpoint files: `(end, log start where it is above the first segment)`.

@@ -38,6 +38,23 @@ pub fn log_id(n: i32) -> LogId {
     }
 }
 
+/// Ends the process when `test` has not ended long after it should have: a hang is a failure, not a job that is cut off.
+/// Says where it was, if it tells.
+pub fn watched<T>(name: &'static str, test: impl FnOnce() -> T) -> T {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs");
+            std::process::abort();
+        }
+    });
+    let value = test();
+    drop(done);
+    watchdog.join().expect("the watchdog ends");
+    value
+}
+
 /// Seed from the environment, or fresh; printed, so that a failure can be repeated.
 pub fn seed(name: &str) -> u64 {
     let seed = std::env::var("MILLSTREAM_SEED")
