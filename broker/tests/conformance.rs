@@ -16,6 +16,8 @@ mod deviations;
 mod envelope;
 #[path = "conformance/fetch.rs"]
 mod fetch;
+#[path = "conformance/group_offsets.rs"]
+mod group_offsets;
 #[path = "conformance/groups.rs"]
 mod groups;
 #[path = "conformance/normalize.rs"]

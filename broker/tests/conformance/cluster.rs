@@ -39,18 +39,16 @@ use crate::transcript::Transcript;
 
 /// The cluster's id and the data directory differ between any two brokers.
 pub fn learn(transcript: &mut Transcript) {
-    {
-        let peer = &mut transcript.peer;
-        let cluster: DescribeClusterResponse<'_> = peer
-            .ask(0, &DescribeClusterRequest::default())
-            .expect("the cluster is described");
-        assert_eq!(cluster.cluster_id.len(), 22, "{}", cluster.cluster_id);
-        peer.learn(&cluster.cluster_id, "CLUSTER");
-        let dirs: DescribeLogDirsResponse<'_> = peer
-            .ask(1, &DescribeLogDirsRequest::default())
-            .expect("the directories are described");
-        peer.learn(&dirs.results[0].log_dir, "DIRECTORY");
-    }
+    let peer = &mut transcript.peer;
+    let cluster: DescribeClusterResponse<'_> = peer
+        .ask(0, &DescribeClusterRequest::default())
+        .expect("the cluster is described");
+    assert_eq!(cluster.cluster_id.len(), 22, "{}", cluster.cluster_id);
+    peer.learn(&cluster.cluster_id, "CLUSTER");
+    let dirs: DescribeLogDirsResponse<'_> = peer
+        .ask(1, &DescribeLogDirsRequest::default())
+        .expect("the directories are described");
+    peer.learn(&dirs.results[0].log_dir, "DIRECTORY");
 }
 
 pub fn cases(transcript: &mut Transcript) {

@@ -1,6 +1,6 @@
 //! Fetch: limits, sessions, offsets and epochs.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use millstream_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic,
@@ -19,15 +19,13 @@ const BY_ID: i16 = 13;
 
 pub fn cases(transcript: &mut Transcript) {
     topics::create(transcript, "read", 2, &[("retention.ms", "-1")]);
-    {
-        let peer = &mut transcript.peer;
-        for index in 0..2 {
-            for values in [&["one", "two"][..], &["three"], &["four", "five", "six"]] {
-                let answer: ProduceResponse<'_> = peer
-                    .ask(8, &produce(peer, 8, "read", &[(index, batch(values))]))
-                    .expect("an answer");
-                assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
-            }
+    let peer = &mut transcript.peer;
+    for index in 0..2 {
+        for values in [&["one", "two"][..], &["three"], &["four", "five", "six"]] {
+            let answer: ProduceResponse<'_> = peer
+                .ask(8, &produce(peer, 8, "read", &[(index, batch(values))]))
+                .expect("an answer");
+            assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
         }
     }
     offsets(transcript);
@@ -265,39 +263,30 @@ fn sessions(transcript: &mut Transcript) {
     transcript.case_of_peer("an unknown session, opened", 7..=18, stale(123, 0), settle);
     transcript.case_of_peer("no session, later epoch", 7..=18, stale(0, 3), settle);
     // (our peer or not, version) → session id
-    let open: RefCell<Vec<(String, i16, i32)>> = RefCell::default();
+    // By version.
+    let mut open: BTreeMap<i16, i32> = BTreeMap::new();
     for version in 7..=18 {
-        {
-            let peer = &mut transcript.peer;
-            let first = FetchRequest {
-                session_epoch: 0,
-                ..fetch(vec![
-                    topic(
-                        peer,
-                        version,
-                        "read",
-                        vec![partition(0, 0), partition(1, 6)],
-                    ),
-                    topic(peer, version, "empty", vec![partition(0, 0)]),
-                ])
-            };
-            let answer: Response = peer.ask(version, &first).expect("an answer");
-            assert!(answer.session_id > 0, "v{version}: {answer:?}");
-            open.borrow_mut()
-                .push((peer.id("read").to_string(), version, answer.session_id));
-        }
+        let peer = &mut transcript.peer;
+        let first = FetchRequest {
+            session_epoch: 0,
+            ..fetch(vec![
+                topic(
+                    peer,
+                    version,
+                    "read",
+                    vec![partition(0, 0), partition(1, 6)],
+                ),
+                topic(peer, version, "empty", vec![partition(0, 0)]),
+            ])
+        };
+        let answer: Response = peer.ask(version, &first).expect("an answer");
+        assert!(answer.session_id > 0, "v{version}: {answer:?}");
+        open.insert(version, answer.session_id);
     }
-    let session = |peer: &Peer, version: i16| {
-        let open = open.borrow();
-        let key = peer.id("read").to_string();
-        open.iter()
-            .find(|(topic, v, _)| *topic == key && *v == version)
-            .expect("it was opened")
-            .2
-    };
+    let session = |version: i16| open[&version];
     let next = |epoch: i32, topics: fn(&Peer, i16) -> Vec<FetchTopic<'static>>| {
         move |peer: &Peer, version: i16| FetchRequest {
-            session_id: session(peer, version),
+            session_id: session(version),
             session_epoch: epoch,
             ..fetch(topics(peer, version))
         }
@@ -362,7 +351,7 @@ fn sessions(transcript: &mut Transcript) {
         settle,
     );
     let closed = |peer: &Peer, version| FetchRequest {
-        session_id: session(peer, version),
+        session_id: session(version),
         session_epoch: -1,
         ..one(0, 5)(peer, version)
     };

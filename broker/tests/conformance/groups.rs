@@ -1,6 +1,6 @@
 //! Groups: one life of a group in each version, every error, and committed offsets.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use millstream_protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use millstream_protocol::messages::describe_groups::{
@@ -21,19 +21,12 @@ use millstream_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetCommitResponse,
 };
-use millstream_protocol::messages::offset_delete::{
-    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
-    OffsetDeleteResponse,
-};
-use millstream_protocol::messages::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-    OffsetFetchResponse,
-};
 use millstream_protocol::messages::sync_group::{
     SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse,
 };
 
-use crate::peer::{NO_SUCH_ID, Peer};
+use crate::group_offsets;
+use crate::peer::Peer;
 use crate::transcript::Transcript;
 
 type Bytes = std::borrow::Cow<'static, [u8]>;
@@ -46,11 +39,11 @@ pub fn cases(transcript: &mut Transcript) {
     find_coordinator(transcript);
     wait_for_coordinators(transcript);
     strangers(transcript);
-    simple_commits(transcript);
+    group_offsets::simple_commits(transcript);
     lives(transcript);
     static_members(transcript);
-    offset_fetch(transcript);
-    offset_delete(transcript);
+    group_offsets::fetched(transcript);
+    group_offsets::deleted(transcript);
     lists(transcript);
     delete_groups(transcript);
 }
@@ -69,17 +62,15 @@ fn find_coordinator(transcript: &mut Transcript) {
         },
     };
     // The first question has the topic made; it is retried until that is done.
-    {
-        let peer = &mut transcript.peer;
-        for attempt in 0.. {
-            let found: FindCoordinatorResponse<'_> =
-                peer.ask(2, &key(2, 0, &["g"])).expect("an answer");
-            if found.error_code == 0 {
-                break;
-            }
-            assert!(attempt < 600, "{found:?}");
-            std::thread::sleep(std::time::Duration::from_millis(50));
+    let peer = &mut transcript.peer;
+    for attempt in 0.. {
+        let found: FindCoordinatorResponse<'_> =
+            peer.ask(2, &key(2, 0, &["g"])).expect("an answer");
+        if found.error_code == 0 {
+            break;
         }
+        assert!(attempt < 600, "{found:?}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let nothing = |_: &mut FindCoordinatorResponse<'static>| {};
     let all = Transcript::versions::<FindCoordinatorRequest<'_>>();
@@ -124,23 +115,21 @@ fn find_coordinator(transcript: &mut Transcript) {
 
 /// Until all partitions of `__consumer_offsets` are loaded, groups cannot be asked for.
 fn wait_for_coordinators(transcript: &mut Transcript) {
-    {
-        let peer = &mut transcript.peer;
-        for attempt in 0.. {
-            let groups = DescribeGroupsRequest {
-                groups: ["a", "b", "c", "d", "e", "f", "g", "h"]
-                    .iter()
-                    .map(|group| (*group).into())
-                    .collect(),
-                ..Default::default()
-            };
-            let described: DescribeGroupsResponse<'_> = peer.ask(0, &groups).expect("an answer");
-            if described.groups.iter().all(|group| group.error_code == 0) {
-                break;
-            }
-            assert!(attempt < 600, "{described:?}");
-            std::thread::sleep(std::time::Duration::from_millis(50));
+    let peer = &mut transcript.peer;
+    for attempt in 0.. {
+        let groups = DescribeGroupsRequest {
+            groups: ["a", "b", "c", "d", "e", "f", "g", "h"]
+                .iter()
+                .map(|group| (*group).into())
+                .collect(),
+            ..Default::default()
+        };
+        let described: DescribeGroupsResponse<'_> = peer.ask(0, &groups).expect("an answer");
+        if described.groups.iter().all(|group| group.error_code == 0) {
+            break;
         }
+        assert!(attempt < 600, "{described:?}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
@@ -249,7 +238,7 @@ pub fn commit(
 }
 
 /// Kafka puts partitions that it refuses first.
-fn sort_commits(response: &mut OffsetCommitResponse<'static>) {
+pub fn sort_commits(response: &mut OffsetCommitResponse<'static>) {
     for topic in &mut response.topics {
         topic
             .partitions
@@ -378,110 +367,23 @@ fn strangers(transcript: &mut Transcript) {
     );
 }
 
-/// Commits without membership.
-fn simple_commits(transcript: &mut Transcript) {
-    let all = Transcript::versions::<OffsetCommitRequest<'_>>();
-    let nothing = sort_commits;
-    let good = |peer: &Peer, version| {
-        commit(
-            peer,
-            version,
-            &format!("simple-v{version}"),
-            -1,
-            "",
-            &[(0, 5), (1, 0)],
-        )
-    };
-    transcript.case("simple", all.clone(), good, nothing);
-    let mixed = |peer: &Peer, version| {
-        let mut request = commit(peer, version, "simple", -1, "", &[(0, 5), (9, 1), (1, -1)]);
-        let (mut other, mut large) = (request.topics[0].clone(), request.topics[0].clone());
-        (other.name, other.topic_id) = match version {
-            10.. => (Default::default(), NO_SUCH_ID),
-            _ => ("nowhere".into(), Default::default()),
-        };
-        large.partitions.truncate(1);
-        large.partitions[0].committed_metadata = Some("x".repeat(5000).into());
-        request.topics.extend([other, large]);
-        request
-    };
-    transcript.case("good beside bad", all.clone(), mixed, nothing);
-    let null = |peer: &Peer, version| {
-        let mut request = commit(peer, version, "simple", -1, "", &[(0, 6)]);
-        request.topics[0].partitions[0].committed_metadata = None;
-        request
-    };
-    transcript.case("null metadata", all.clone(), null, nothing);
-    let empty = |peer: &Peer, version| OffsetCommitRequest {
-        topics: vec![],
-        ..commit(peer, version, "simple", -1, "", &[])
-    };
-    transcript.case("nothing", all.clone(), empty, nothing);
-    transcript.case(
-        "no partitions",
-        all.clone(),
-        |peer, version| commit(peer, version, "simple", -1, "", &[]),
-        nothing,
-    );
-    transcript.case(
-        "no group id",
-        all.clone(),
-        |peer, version| commit(peer, version, "", -1, "", &[(0, 1)]),
-        nothing,
-    );
-    let member = |peer: &Peer, version| commit(peer, version, "simple", -1, "who", &[(0, 1)]);
-    transcript.case("simple with a member id", all.clone(), member, nothing);
-    let generation = |peer: &Peer, version| commit(peer, version, "simple", 1, "who", &[(0, 1)]);
-    transcript.case(
-        "a generation in a simple group",
-        all.clone(),
-        generation,
-        nothing,
-    );
-    let retention = |peer: &Peer, version| OffsetCommitRequest {
-        retention_time_ms: 1_000_000,
-        ..commit(peer, version, "simple", -1, "", &[(1, 9)])
-    };
-    transcript.case("with a retention", 2..=4, retention, nothing);
-    let zero_id = |peer: &Peer, version| {
-        let mut request = commit(peer, version, "simple", -1, "", &[(0, 1)]);
-        request.topics[0].topic_id = Default::default();
-        request
-    };
-    transcript.case("no topic id", 10..=10, zero_id, nothing);
-}
-
 /// One life of a group for each version of JoinGroup; the others in the version that came with it.
 fn lives(transcript: &mut Transcript) {
-    // (broker, version of JoinGroup) → member id
-    let members: RefCell<Vec<(String, i16, String)>> = RefCell::default();
+    // By version of JoinGroup.
+    let mut members: BTreeMap<i16, String> = BTreeMap::new();
     for version in Transcript::versions::<JoinGroupRequest<'_>>() {
-        {
-            let peer = &mut transcript.peer;
-            let joined: JoinGroupResponse<'_> = peer
-                .ask(version, &join(&format!("living-v{version}"), ""))
-                .expect("an answer");
-            assert_eq!(
-                joined.error_code,
-                if version >= 4 { 79 } else { 0 },
-                "v{version}: {joined:?}"
-            );
-            members.borrow_mut().push((
-                peer.id("plain").to_string(),
-                version,
-                joined.member_id.to_string(),
-            ));
-        }
+        let peer = &mut transcript.peer;
+        let joined: JoinGroupResponse<'_> = peer
+            .ask(version, &join(&format!("living-v{version}"), ""))
+            .expect("an answer");
+        assert_eq!(
+            joined.error_code,
+            if version >= 4 { 79 } else { 0 },
+            "v{version}: {joined:?}"
+        );
+        members.insert(version, joined.member_id.to_string());
     }
-    let member = |peer: &Peer, version: i16| {
-        let (members, key) = (members.borrow(), peer.id("plain").to_string());
-        members
-            .iter()
-            .find(|(broker, v, _)| *broker == key && *v == version)
-            .expect("it joined")
-            .2
-            .clone()
-    };
+    let member = |version: i16| members[&version].clone();
     let group = |version: i16| format!("living-v{version}");
     let mine = |answer: &mut JoinGroupResponse<'static>| {
         answer.members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
@@ -502,7 +404,7 @@ fn lives(transcript: &mut Transcript) {
     transcript.case(
         "with the member id",
         all.clone(),
-        |peer, version| join(&group(version), &member(peer, version)),
+        |_, version| join(&group(version), &member(version)),
         mine,
     );
     let other_type = |_: &Peer, version| JoinGroupRequest {
@@ -522,12 +424,11 @@ fn lives(transcript: &mut Transcript) {
     // The generation is 2 where the first join was the whole of it and the second another.
     let generation = |version: i16| if version >= 4 { 1 } else { 2 };
     let commit_early =
-        |peer: &Peer, version| commit(peer, version, &group(9), 1, &member(peer, 9), &[(0, 1)]);
+        |peer: &Peer, version| commit(peer, version, &group(9), 1, &member(9), &[(0, 1)]);
     transcript.case("while completing", 2..=10, commit_early, sort_commits);
     let nothing = |_: &mut SyncGroupResponse<'static>| {};
     let syncs = Transcript::versions::<SyncGroupRequest<'_>>();
-    let wrong_generation =
-        |peer: &Peer, version| sync(version, &group(version), 77, &member(peer, version));
+    let wrong_generation = |_: &Peer, version| sync(version, &group(version), 77, &member(version));
     transcript.case(
         "a wrong generation",
         syncs.clone(),
@@ -540,35 +441,33 @@ fn lives(transcript: &mut Transcript) {
         |_, version| sync(version, &group(version), generation(version), "who"),
         nothing,
     );
-    let wrong_protocol = |peer: &Peer, version| SyncGroupRequest {
+    let wrong_protocol = |_: &Peer, version| SyncGroupRequest {
         protocol_name: Some("sticky".into()),
         ..sync(
             version,
             &group(version),
             generation(version),
-            &member(peer, version),
+            &member(version),
         )
     };
     transcript.case("a wrong protocol", 5..=5, wrong_protocol, nothing);
-    let good = |peer: &Peer, version| {
+    let good = |_: &Peer, version| {
         sync(
             version,
             &group(version),
             generation(version),
-            &member(peer, version),
+            &member(version),
         )
     };
     transcript.case("the leader", syncs.clone(), good, nothing);
     transcript.case("the leader again", syncs, good, nothing);
     // The later versions of JoinGroup have no SyncGroup of their own.
     for version in 6..=9 {
-        {
-            let peer = &mut transcript.peer;
-            let done: SyncGroupResponse<'_> = peer
-                .ask(5, &sync(5, &group(version), 1, &member(peer, version)))
-                .expect("an answer");
-            assert_eq!(done.error_code, 0, "{done:?}");
-        }
+        let peer = &mut transcript.peer;
+        let done: SyncGroupResponse<'_> = peer
+            .ask(5, &sync(5, &group(version), 1, &member(version)))
+            .expect("an answer");
+        assert_eq!(done.error_code, 0, "{done:?}");
     }
     describe_lives(transcript, "stable", &group);
 
@@ -577,13 +476,13 @@ fn lives(transcript: &mut Transcript) {
     transcript.case(
         "a member",
         beats.clone(),
-        |peer, version| heartbeat(&group(version), generation(version), &member(peer, version)),
+        |_, version| heartbeat(&group(version), generation(version), &member(version)),
         nothing,
     );
     transcript.case(
         "a wrong generation",
         beats.clone(),
-        |peer, version| heartbeat(&group(version), 77, &member(peer, version)),
+        |_, version| heartbeat(&group(version), 77, &member(version)),
         nothing,
     );
     transcript.case(
@@ -594,19 +493,11 @@ fn lives(transcript: &mut Transcript) {
     );
 
     let nothing = sort_commits;
-    let good = |peer: &Peer, version| {
-        commit(
-            peer,
-            version,
-            &group(9),
-            1,
-            &member(peer, 9),
-            &[(0, 11), (1, 12)],
-        )
-    };
+    let good =
+        |peer: &Peer, version| commit(peer, version, &group(9), 1, &member(9), &[(0, 11), (1, 12)]);
     transcript.case("a member", 2..=10, good, nothing);
     let wrong_generation =
-        |peer: &Peer, version| commit(peer, version, &group(9), 7, &member(peer, 9), &[(0, 11)]);
+        |peer: &Peer, version| commit(peer, version, &group(9), 7, &member(9), &[(0, 11)]);
     transcript.case("a wrong generation", 2..=10, wrong_generation, nothing);
     transcript.case(
         "a stranger",
@@ -629,9 +520,7 @@ fn lives(transcript: &mut Transcript) {
         |_, version| leave(version, &group(version), &["who"]),
         nothing,
     );
-    let both = |peer: &Peer, version: i16| {
-        leave(version, &group(version), &[&member(peer, version), "who"])
-    };
+    let both = |_: &Peer, version: i16| leave(version, &group(version), &[&member(version), "who"]);
     transcript.case("a member", leaves.clone(), both, nothing);
     transcript.case("a member again", leaves, both, nothing);
     describe_lives(transcript, "left", &group);
@@ -713,200 +602,6 @@ fn static_members(transcript: &mut Transcript) {
     transcript.case("fenced", 3..=5, leaving("i", "who"), nothing);
     transcript.case("an unknown instance", 3..=5, leaving("j", ""), nothing);
     transcript.case("a static member", 3..=5, leaving("i", ""), nothing);
-}
-
-fn offset_fetch(transcript: &mut Transcript) {
-    let all = Transcript::versions::<OffsetFetchRequest<'_>>();
-    let settle = |peer: &Peer, response: &mut OffsetFetchResponse<'static>| {
-        // Kafka goes through maps where all are asked for.
-        response.topics.sort_by(|a, b| a.name.cmp(&b.name));
-        for topic in &mut response.topics {
-            topic
-                .partitions
-                .sort_by_key(|partition| partition.partition_index);
-        }
-        for group in &mut response.groups {
-            group
-                .topics
-                .sort_by_key(|topic| (topic.name.clone(), peer.name_of(&topic.topic_id)));
-            for topic in &mut group.topics {
-                topic
-                    .partitions
-                    .sort_by_key(|partition| partition.partition_index);
-            }
-        }
-    };
-    type Topics = Option<&'static [(&'static str, &'static [i32])]>;
-    let of = |groups: &'static [&'static str], topics: Topics| {
-        move |peer: &Peer, version: i16| match version {
-            8.. => OffsetFetchRequest {
-                groups: groups
-                    .iter()
-                    .map(|group| OffsetFetchRequestGroup {
-                        group_id: (*group).into(),
-                        topics: topics.map(|topics| {
-                            topics
-                                .iter()
-                                .map(|(name, partitions)| OffsetFetchRequestTopics {
-                                    name: if version < 10 {
-                                        (*name).into()
-                                    } else {
-                                        Default::default()
-                                    },
-                                    topic_id: if version < 10 {
-                                        Default::default()
-                                    } else {
-                                        peer.id(name)
-                                    },
-                                    partition_indexes: partitions.to_vec(),
-                                })
-                                .collect()
-                        }),
-                        ..Default::default()
-                    })
-                    .collect(),
-                ..Default::default()
-            },
-            _ => OffsetFetchRequest {
-                group_id: groups[0].into(),
-                topics: topics.map(|topics| {
-                    topics
-                        .iter()
-                        .map(|(name, partitions)| OffsetFetchRequestTopic {
-                            name: (*name).into(),
-                            partition_indexes: partitions.to_vec(),
-                        })
-                        .collect()
-                }),
-                require_stable: version == 7,
-                ..Default::default()
-            },
-        }
-    };
-    transcript.case_of_peer(
-        "some",
-        all.clone(),
-        of(&["simple"], Some(&[("plain", &[0, 1, 9])])),
-        settle,
-    );
-    transcript.case_of_peer(
-        "an unknown topic",
-        all.clone(),
-        of(&["simple"], Some(&[("nowhere", &[0, 1]), ("plain", &[0])])),
-        settle,
-    );
-    transcript.case_of_peer(
-        "an unknown group",
-        all.clone(),
-        of(&["unknown"], Some(&[("plain", &[0, 1])])),
-        settle,
-    );
-    transcript.case_of_peer(
-        "no group id",
-        all.clone(),
-        of(&[""], Some(&[("plain", &[0])])),
-        settle,
-    );
-    transcript.case_of_peer("no topics", all.clone(), of(&["simple"], Some(&[])), settle);
-    transcript.case_of_peer(
-        "no partitions",
-        all.clone(),
-        of(&["simple"], Some(&[("plain", &[])])),
-        settle,
-    );
-    transcript.case_of_peer(
-        "one topic twice",
-        all.clone(),
-        of(&["simple"], Some(&[("plain", &[0]), ("plain", &[1, 1])])),
-        settle,
-    );
-    transcript.case_of_peer("all", 2..=10, of(&["simple"], None), settle);
-    transcript.case_of_peer(
-        "all of an unknown group",
-        2..=10,
-        of(&["unknown"], None),
-        settle,
-    );
-    transcript.case_of_peer(
-        "several groups",
-        8..=10,
-        of(
-            &["simple", "unknown", "living-v9"],
-            Some(&[("plain", &[0, 1])]),
-        ),
-        settle,
-    );
-    transcript.case_of_peer("no groups", 8..=10, of(&[], None), settle);
-    let member = move |peer: &Peer, version: i16| {
-        let mut request = of(&["simple"], Some(&[("plain", &[0])]))(peer, version);
-        request.groups[0].member_id = Some("who".into());
-        request.groups[0].member_epoch = 3;
-        request
-    };
-    transcript.case_of_peer("a member id and epoch", 9..=10, member, settle);
-    let unknown_id = move |peer: &Peer, version: i16| {
-        let mut request = of(&["simple"], Some(&[("plain", &[0]), ("plain", &[1])]))(peer, version);
-        if let Some(topics) = &mut request.groups[0].topics {
-            topics[0].topic_id = NO_SUCH_ID;
-        }
-        request
-    };
-    transcript.case_of_peer("an unknown topic id", 10..=10, unknown_id, settle);
-}
-
-fn offset_delete(transcript: &mut Transcript) {
-    let settle = |response: &mut OffsetDeleteResponse<'static>| {
-        response.topics.sort_by(|a, b| a.name.cmp(&b.name));
-        for topic in &mut response.topics {
-            topic
-                .partitions
-                .sort_by_key(|partition| partition.partition_index);
-        }
-    };
-    let of = |group: &'static str, topics: &'static [(&str, &[i32])]| {
-        move |_: &Peer, _| OffsetDeleteRequest {
-            group_id: group.into(),
-            topics: topics
-                .iter()
-                .map(|(name, partitions)| OffsetDeleteRequestTopic {
-                    name: (*name).into(),
-                    partitions: partitions
-                        .iter()
-                        .map(|index| OffsetDeleteRequestPartition {
-                            partition_index: *index,
-                        })
-                        .collect(),
-                })
-                .collect(),
-        }
-    };
-    transcript.case("one", 0..=0, of("simple", &[("plain", &[1])]), settle);
-    transcript.case(
-        "one that is gone",
-        0..=0,
-        of("simple", &[("plain", &[1])]),
-        settle,
-    );
-    transcript.case(
-        "unknown",
-        0..=0,
-        of("simple", &[("plain", &[9]), ("nowhere", &[0])]),
-        settle,
-    );
-    transcript.case(
-        "an unknown group",
-        0..=0,
-        of("unknown", &[("plain", &[0])]),
-        settle,
-    );
-    transcript.case("no group id", 0..=0, of("", &[("plain", &[0])]), settle);
-    transcript.case(
-        "a living group",
-        0..=0,
-        of("living-v9", &[("plain", &[0])]),
-        settle,
-    );
-    transcript.case("no topics", 0..=0, of("simple", &[]), settle);
 }
 
 fn lists(transcript: &mut Transcript) {

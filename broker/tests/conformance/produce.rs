@@ -398,52 +398,38 @@ fn without_answer(transcript: &mut Transcript) {
         client_software_version: "1".into(),
     };
     for version in Transcript::versions::<ProduceRequest<'_>>() {
-        {
-            let peer = &mut transcript.peer;
-            let silent = ProduceRequest {
-                acks: 0,
-                ..request(peer, version, "plain", &[(1, batch(&["silent"]))])
-            };
-            peer.send(version, &silent);
-            let next: Result<ApiVersionsResponse<'_>, String> = peer.ask(3, &versions);
-            assert_eq!(next.expect("the next request is answered").error_code, 0);
-            let refused = ProduceRequest {
-                acks: 0,
-                ..request(peer, version, "plain", &[(70, batch(&["silent"]))])
-            };
-            peer.send(version, &refused);
-            let next: Result<ApiVersionsResponse<'_>, String> = peer.receive(3);
-            assert_eq!(next.map(|_| ()), Err("(closed)".to_owned()), "v{version}");
-        }
+        let peer = &mut transcript.peer;
+        let silent = ProduceRequest {
+            acks: 0,
+            ..request(peer, version, "plain", &[(1, batch(&["silent"]))])
+        };
+        peer.send(version, &silent);
+        let next: Result<ApiVersionsResponse<'_>, String> = peer.ask(3, &versions);
+        assert_eq!(next.expect("the next request is answered").error_code, 0);
+        let refused = ProduceRequest {
+            acks: 0,
+            ..request(peer, version, "plain", &[(70, batch(&["silent"]))])
+        };
+        peer.send(version, &refused);
+        let next: Result<ApiVersionsResponse<'_>, String> = peer.receive(3);
+        assert_eq!(next.map(|_| ()), Err("(closed)".to_owned()), "v{version}");
     }
 }
 
 fn idempotent(transcript: &mut Transcript) {
     topics::create(transcript, "sequenced", 1, &[("retention.ms", "-1")]);
-    let mut ids = Vec::new();
-    {
-        let peer = &mut transcript.peer;
-        let init: InitProducerIdResponse = peer
-            .ask(
-                4,
-                &InitProducerIdRequest {
-                    transactional_id: None,
-                    transaction_timeout_ms: 60_000,
-                    ..Default::default()
-                },
-            )
-            .expect("an answer");
-        ids.push((peer.id("sequenced"), init.producer_id));
-    }
+    let request_of_id = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let init: InitProducerIdResponse = transcript.peer.ask(4, &request_of_id).expect("an answer");
+    assert_eq!(init.error_code, 0, "{init:?}");
+    let producer_id = init.producer_id;
     let sequenced = |epoch: i16, sequence: i32, count: usize| {
-        let ids = ids.clone();
         move |peer: &Peer, version| {
-            let (_, producer_id) = ids
-                .iter()
-                .find(|(topic, _)| *topic == peer.id("sequenced"))
-                .expect("both have one");
             let mut builder =
-                BatchBuilder::new(Codec::None, TIME).producer(*producer_id, epoch, sequence);
+                BatchBuilder::new(Codec::None, TIME).producer(producer_id, epoch, sequence);
             for _ in 0..count {
                 builder.push(TIME, None, Some(b"v"), &[]);
             }

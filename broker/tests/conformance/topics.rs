@@ -41,18 +41,16 @@ pub fn create(
     partitions: i32,
     configs: &'static [(&str, &str)],
 ) {
-    {
-        let peer = &mut transcript.peer;
-        let request = CreateTopicsRequest {
-            timeout_ms: 30_000,
-            topics: vec![topic(name, partitions, 1, configs)],
-            ..Default::default()
-        };
-        let created: CreateTopicsResponse<'_> = peer.ask(7, &request).expect("an answer");
-        assert_eq!(created.topics[0].error_code, 0, "{created:?}");
-        peer.learn_id(name, created.topics[0].topic_id);
-        wait_for(peer, name);
-    }
+    let peer = &mut transcript.peer;
+    let request = CreateTopicsRequest {
+        timeout_ms: 30_000,
+        topics: vec![topic(name, partitions, 1, configs)],
+        ..Default::default()
+    };
+    let created: CreateTopicsResponse<'_> = peer.ask(7, &request).expect("an answer");
+    assert_eq!(created.topics[0].error_code, 0, "{created:?}");
+    peer.learn_id(name, created.topics[0].topic_id);
+    wait_for(peer, name);
 }
 
 /// Kafka answers before all of it knows the topic.
@@ -500,11 +498,9 @@ fn metadata(transcript: &mut Transcript) {
         ..Default::default()
     };
     transcript.case_of_peer("created on the way", all.clone(), created, ids_hidden);
-    {
-        let peer = &mut transcript.peer;
-        for version in all.clone() {
-            wait_for(peer, &format!("auto-v{version}"));
-        }
+    let peer = &mut transcript.peer;
+    for version in all.clone() {
+        wait_for(peer, &format!("auto-v{version}"));
     }
     transcript.case_of_peer("created by then", all, created, ids_hidden);
     // `a.b_c` is there.
