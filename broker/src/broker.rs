@@ -18,10 +18,11 @@ use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
 
 use crate::boot::{self, BootError};
-use crate::calls::{Calls, Job, MAILBOX_JOBS_MAX};
+use crate::calls::{Calls, MAILBOX_MESSAGES_MAX, Message};
 use crate::config::Config;
 use crate::controller::{apply, metadata_log::MetadataError};
 use crate::coordinator::Groups;
+use crate::handover::Handover;
 use crate::limits::{self, TooFewFiles};
 use crate::net::connections::{self, Connections};
 use crate::net::listener;
@@ -204,7 +205,7 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
         quotas: ConnectionQuotas::default(),
         warnings: Arc::new(Warnings::new()),
     };
-    let mut ends = millstream_ring::mesh::<Job>(cores.len(), MAILBOX_JOBS_MAX)
+    let mut ends = millstream_ring::mesh::<Message>(cores.len(), MAILBOX_MESSAGES_MAX)
         .into_iter()
         .enumerate();
     let mut seeds = seeds.into_iter();
@@ -250,7 +251,7 @@ fn start_core(
     setup: Setup,
     cpu: usize,
     index: usize,
-    end: MeshEnd<Job>,
+    end: MeshEnd<Message>,
     seed: StoreSeed,
 ) -> io::Result<()> {
     let options = core_options(&setup.config, cpu, index);
@@ -270,7 +271,7 @@ async fn open_shard(
     ring: &Ring,
     setup: Setup,
     index: usize,
-    end: MeshEnd<Job>,
+    end: MeshEnd<Message>,
     seed: StoreSeed,
 ) -> Result<Rc<Shard>, StartError> {
     let store = Store::start(ring, seed).await?;
@@ -279,6 +280,7 @@ async fn open_shard(
         cores: setup.cores,
         ring: ring.clone(),
         calls: Calls::new(end.join(ring)),
+        handover: Handover::default(),
         store,
         topics: Topics::default(),
         groups: Groups::default(),

@@ -1,6 +1,7 @@
 //! Work handed from one core to another.
 //!
-//! A core never touches what another owns; it sends a closure that runs there. Closures sent from one core to another run
+//! A core never touches what another owns; it sends a closure that runs there (the data path of Produce has messages of its
+//! own: [`crate::handover`]). Closures sent from one core to another run
 //! in the order they were sent, each to its end; the future a closure returns is only begun then, beside those of others.
 //! What has to happen in order, like taking the next place in a partition, is therefore done in the closure, not in its
 //! future. The result travels back the same way.
@@ -12,23 +13,33 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use millstream_ring::Mailbox;
+use millstream_ring::{Mailbox, Ring};
 use slab::Slab;
 
+use crate::handover::Handed;
 use crate::shard::Shard;
 
-/// What crosses a core boundary: runs on the receiving core with that core's shard.
-pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+/// What crosses a core boundary.
+pub(crate) enum Message {
+    /// Runs on the receiving core with that core's shard.
+    Job(Job),
+    /// Produced batches for partitions of the receiving core.
+    Append(Handed),
+    /// What became of them.
+    Appended(Handed),
+}
 
-/// Jobs in flight between any two cores; past that the sender waits.
-pub(crate) const MAILBOX_JOBS_MAX: usize = 1024;
+type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
-/// Jobs done before other tasks get their turn, however many wait.
-const JOBS_IN_A_ROW: u32 = 16;
+/// Messages in flight between any two cores; past that the sender waits.
+pub(crate) const MAILBOX_MESSAGES_MAX: usize = 1024;
+
+/// Messages worked off before other tasks get their turn, however many wait.
+const MESSAGES_IN_A_ROW: u32 = 64;
 
 /// One core's end of the mesh, and the calls it waits for.
 pub(crate) struct Calls {
-    mailbox: Mailbox<Job>,
+    mailbox: Rc<Mailbox<Message>>,
     waiting: Rc<RefCell<Slab<Waiting>>>,
 }
 
@@ -41,9 +52,9 @@ struct Waiting {
 }
 
 impl Calls {
-    pub(crate) fn new(mailbox: Mailbox<Job>) -> Self {
+    pub(crate) fn new(mailbox: Mailbox<Message>) -> Self {
         Self {
-            mailbox,
+            mailbox: Rc::new(mailbox),
             waiting: Rc::default(),
         }
     }
@@ -52,12 +63,29 @@ impl Calls {
     pub(crate) async fn serve(shard: Rc<Shard>) {
         let mut in_a_row = 0;
         loop {
-            let (_from, job) = shard.calls.mailbox.recv().await;
-            job(&shard);
+            let (from, message) = shard.calls.mailbox.recv().await;
+            match message {
+                Message::Job(job) => job(&shard),
+                Message::Append(handed) => shard.append_handed(from, handed),
+                Message::Appended(handed) => shard.answer_handed(handed),
+            }
             in_a_row += 1;
-            if in_a_row % JOBS_IN_A_ROW == 0 {
+            if in_a_row % MESSAGES_IN_A_ROW == 0 {
                 shard.ring.yield_now().await;
             }
+        }
+    }
+
+    /// Queues a message for `core` and returns when it is there.
+    pub(crate) async fn send(&self, core: usize, message: Message) {
+        self.mailbox.send(core, message).await;
+    }
+
+    /// Sends a message whose order does not matter, at once if there is room.
+    pub(crate) fn post(&self, ring: &Ring, core: usize, message: Message) {
+        if let Err(message) = self.mailbox.try_send(core, message) {
+            let mailbox = self.mailbox.clone();
+            ring.spawn(async move { mailbox.send(core, message).await });
         }
     }
 
@@ -71,7 +99,9 @@ impl Calls {
             return;
         }
         entry.value = Some(value);
-        if let Some(waker) = entry.waker.take() {
+        let waker = entry.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -91,15 +121,17 @@ impl Shard {
         }
         let origin = self.index;
         let key = self.calls.waiting.borrow_mut().insert(Waiting::default());
-        let job: Job = Box::new(move |there: &Rc<Shard>| {
+        let job = move |there: &Rc<Shard>| {
             let answer = work(there.clone());
             let there = there.clone();
             there.ring.clone().spawn(async move {
                 let value: Box<dyn Any + Send> = Box::new(answer.await);
-                let back: Job = Box::new(move |home: &Rc<Shard>| home.calls.complete(key, value));
+                let back = move |home: &Rc<Shard>| home.calls.complete(key, value);
+                let back = Message::Job(Box::new(back));
                 there.calls.mailbox.send(origin, back).await;
             });
-        });
+        };
+        let job = Message::Job(Box::new(job));
         self.calls.mailbox.send(core, job).await;
         Called::Remote(RemoteCall {
             waiting: self.calls.waiting.clone(),
@@ -118,7 +150,8 @@ impl Shard {
         if core == self.index {
             return work(self);
         }
-        self.calls.mailbox.send(core, Box::new(work)).await;
+        let job = Message::Job(Box::new(work));
+        self.calls.mailbox.send(core, job).await;
     }
 
     /// [`Shard::call`] and its result in one.

@@ -9,10 +9,10 @@
 //! | `topics`, `partition/` | which core has what; append, read, wait |
 //! | `coordinator/` | group coordinators: the state machine's records, replies and timers |
 //! | `controller/` | the metadata log, and what follows from its records on each core |
-//! | `calls` | work handed from one core to another |
+//! | `calls`, `handover` | work handed from one core to another; the same for produced batches |
 //!
 //! A core owns its partitions, their files and its connections; nothing is shared. A request for a partition of another
-//! core travels there as a closure ([`calls`](crate)), and its result travels back.
+//! core travels there as a message ([`calls`](crate)), and its result travels back.
 //!
 //! Invariants: a batch is answered only when it is flushed; replies leave in request order; batches of one connection for
 //! one partition are appended in the order they came; consumers see nothing beyond the flushed end.
@@ -29,6 +29,7 @@ pub mod cli;
 pub mod config;
 mod controller;
 mod coordinator;
+mod handover;
 pub mod knobs;
 mod limits;
 mod net;

@@ -15,6 +15,7 @@ use crate::calls::Calls;
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::coordinator::Groups;
+use crate::handover::Handover;
 use crate::knobs::layers::{Layers, Overrides};
 use crate::net::connections::Connections;
 use crate::net::quotas::ConnectionQuotas;
@@ -37,6 +38,7 @@ pub(crate) struct Shard {
     pub(crate) directories: Arc<[Uuid]>,
     /// The way to the other cores.
     pub(crate) calls: Calls,
+    pub(crate) handover: Handover,
     /// Metadata as last published by the controller.
     pub(crate) image: RefCell<Arc<Image>>,
     pub(crate) store: Store,
@@ -92,8 +94,9 @@ impl Shard {
         wall
     }
 
-    /// Releases the connections that waited for the group that was just flushed.
+    /// Releases the connections, here and on other cores, that waited for the group that was just flushed.
     pub(crate) fn committed(&self) {
+        self.answer_flushed();
         for replies in self.commit_waiters.take() {
             replies.committed();
         }

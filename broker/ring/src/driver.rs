@@ -60,8 +60,9 @@ impl Ring {
 
     /// One turn of at most `nap`. Wakes whoever it brought something, and returns how many that may be.
     fn turn(&self, nap: Duration) -> usize {
+        let sleeps = !nap.is_zero() && self.mailboxes_may_sleep();
         let mut queues = self.kernel().queues.borrow_mut();
-        let completions = queues.turn(nap);
+        let completions = queues.turn(if sleeps { nap } else { Duration::ZERO });
         let mut news = std::mem::take(&mut queues.news);
         drop(queues);
         self.look_at_clock();
@@ -75,7 +76,33 @@ impl Ring {
             }
         }
         self.kernel().queues.borrow_mut().news = news;
-        completions + self.kernel().timers.wake_due(self.now())
+        if !nap.is_zero() {
+            let bells = self.kernel().bells.borrow();
+            bells.iter().for_each(|(_, bell)| bell.awake());
+        }
+        completions + self.wake_mailed() + self.kernel().timers.wake_due(self.now())
+    }
+
+    /// False when there is mail already.
+    fn mailboxes_may_sleep(&self) -> bool {
+        let bells = self.kernel().bells.borrow();
+        bells.iter().all(|(_, bell)| bell.may_sleep())
+    }
+
+    /// Wakes the receivers of mailboxes that have got something, and says how many.
+    fn wake_mailed(&self) -> usize {
+        let mut woken = 0;
+        loop {
+            let bells = self.kernel().bells.borrow();
+            let mailed = bells.iter().find(|(_, bell)| bell.take_mail());
+            let mailed = mailed.map(|(_, bell)| bell.clone());
+            drop(bells);
+            match mailed {
+                Some(bell) => bell.wake(),
+                None => return woken,
+            }
+            woken += 1;
+        }
     }
 
     /// Returns after every task that can run now had its turn, in both queues: the driver leaves the data

@@ -1,8 +1,8 @@
 //! Messages between cores: a bounded single-producer queue for each direction of each pair, and MSG_RING
 //! as the bell that wakes a sleeping core.
 //!
-//! A bell is rung once for a burst: the sender leaves a mark, and rings only when there was none; the
-//! receiver wipes the mark off before it looks for the last time and sleeps. The same bell, the other way
+//! A core that is awake looks for mail once a turn, so a bell is rung only for one that sleeps: it says so,
+//! then looks a last time; the sender leaves its mail, then looks who sleeps. The same bell, the other way
 //! round, tells a sender that waits for room. Marks are shared by two cores each, never by all.
 
 use std::cell::{Cell, RefCell};
@@ -56,7 +56,11 @@ pub struct MeshEnd<T> {
 impl<T: Send + 'static> MeshEnd<T> {
     /// Makes `ring` the one to wake for messages to this end. Messages sent before are kept.
     pub fn join(self, ring: &Ring) -> Mailbox<T> {
-        let bell = Rc::new(Bell::default());
+        let marks = self.incoming.iter().map(|from| from.marks.clone());
+        let bell = Rc::new(Bell {
+            marks: marks.collect(),
+            ..Bell::default()
+        });
         let number = ring.add_bell(bell.clone());
         let number = u16::try_from(number).expect("a ring has less than 65,536 mailboxes");
         self.places[self.own].publish(ring.raw_fd(), number);
@@ -101,10 +105,11 @@ impl<T> Mailbox<T> {
             Err(PushError::Full(message)) => return Err(message),
         }
         drop(queue);
-        // Push, then look for the mark; the receiver wipes the mark, then looks for the push.
+        // Mail, then look who sleeps; the receiver says that it sleeps, then looks for mail.
+        outgoing.marks.mail.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
-        if !outgoing.marks.bell_rung.load(Ordering::Relaxed)
-            && !outgoing.marks.bell_rung.swap(true, Ordering::AcqRel)
+        if outgoing.marks.asleep.load(Ordering::Relaxed)
+            && outgoing.marks.asleep.swap(false, Ordering::AcqRel)
         {
             self.wake(to);
         }
@@ -120,15 +125,6 @@ impl<T> Mailbox<T> {
     /// The next message and who sent it. Messages of one sender come in order.
     pub async fn recv(&self) -> (usize, T) {
         poll_fn(|cx| {
-            if let Some(received) = self.try_recv() {
-                return Poll::Ready(received);
-            }
-            for incoming in &self.end.incoming {
-                if incoming.marks.bell_rung.load(Ordering::Relaxed) {
-                    incoming.marks.bell_rung.store(false, Ordering::Relaxed);
-                }
-            }
-            fence(Ordering::SeqCst);
             if let Some(received) = self.try_recv() {
                 return Poll::Ready(received);
             }
@@ -226,8 +222,10 @@ struct Incoming<T> {
 #[derive(Default)]
 #[repr(align(128))]
 struct Marks {
-    /// The receiver was woken and has not yet looked in vain.
-    bell_rung: AtomicBool,
+    /// Something was sent since the receiver looked last.
+    mail: AtomicBool,
+    /// The receiver sleeps, or is about to, and nobody has rung for it yet.
+    asleep: AtomicBool,
     /// The sender found the queue full.
     sender_waits: AtomicBool,
 }
@@ -255,14 +253,41 @@ impl Place {
     }
 }
 
-/// Who waits for a ring of the bell.
+/// Who waits for a ring of the bell, or for mail.
 #[derive(Default)]
 pub(crate) struct Bell {
+    marks: Vec<Arc<Marks>>,
     receiver: RefCell<Option<Waker>>,
     senders: RefCell<Vec<Waker>>,
 }
 
 impl Bell {
+    /// Whether there is mail since the last look.
+    pub(crate) fn take_mail(&self) -> bool {
+        let mut any = false;
+        for marks in &self.marks {
+            any |= marks.mail.load(Ordering::Relaxed) && marks.mail.swap(false, Ordering::AcqRel);
+        }
+        any
+    }
+
+    /// From here on senders ring; false if one has sent something before.
+    pub(crate) fn may_sleep(&self) -> bool {
+        for marks in &self.marks {
+            marks.asleep.store(true, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        let mut marks = self.marks.iter();
+        marks.all(|marks| !marks.mail.load(Ordering::Relaxed))
+    }
+
+    /// The core looks for itself again.
+    pub(crate) fn awake(&self) {
+        for marks in &self.marks {
+            marks.asleep.store(false, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn wake(&self) {
         let receiver = self.receiver.borrow_mut().take();
         let senders = std::mem::take(&mut *self.senders.borrow_mut());

@@ -7,7 +7,6 @@
 //! order holds while acknowledgements overlap. `finish` shapes the reply once everything is flushed.
 
 use std::ops::Deref;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use millstream_ring::Bytes;
 use millstream_storage::Store;
 
 use crate::api::{BadRequest, Outcome, RequestContext, errors};
-use crate::net::replies::Reply;
+use crate::handover::HandedBatch;
 use crate::partition::Partition;
 use crate::partition::append::Appended;
 use crate::partition::refusal::Refusal;
@@ -33,6 +32,18 @@ use crate::topics::Home;
 pub(crate) struct PendingProduce {
     context: RequestContext,
     partitions: Vec<Produced>,
+    /// Cores that have not answered yet.
+    cores_left: usize,
+}
+
+/// How far a Produce is.
+pub(crate) enum Progress {
+    /// Its reply is written.
+    Answered,
+    /// A batch of this core is not flushed.
+    Unflushed,
+    /// Another core has not answered.
+    Away,
 }
 
 /// The state of one partition of the request, in request order.
@@ -48,14 +59,6 @@ enum TopicKey {
     Id(Uuid),
 }
 
-/// A batch for another core: which result it fills, and what to append.
-struct Away {
-    place: usize,
-    topic_id: Uuid,
-    index: i32,
-    records: Bytes,
-}
-
 /// Takes the batches of one request. Returns with all of them appended or refused, or on their way to their cores in
 /// order; the reply has its place.
 pub(crate) async fn begin(
@@ -66,7 +69,7 @@ pub(crate) async fn begin(
     let shard = context.shard.clone();
     let request = context.decode(ProduceRequest::read(&mut body, context.version))?;
     let acks = request.acks;
-    let mut away: Vec<(usize, Vec<Away>)> = Vec::new();
+    let mut away: Vec<(usize, Vec<HandedBatch>)> = Vec::new();
     let mut partitions = Vec::with_capacity(
         request
             .topic_data
@@ -95,22 +98,24 @@ pub(crate) async fn begin(
                 (Some(found), None) => match found.home(data.index) {
                     Home::Nowhere => Err(ErrorCode::UnknownTopicOrPartition.into()),
                     Home::Here(partition) => {
-                        match enter(&shard, &partition, records, context.version) {
-                            Entered::Done(result) => result,
-                            Entered::Waits(result) => result.await,
+                        match try_append(&shard, &partition, records, context.version) {
+                            Some(result) => result,
+                            None => take_turn(&shard, &partition, records, context.version).await,
                         }
                     }
                     Home::Core(core) => {
-                        let item = Away {
+                        let batch = HandedBatch {
                             place: partitions.len(),
                             topic_id: found.id,
                             index: data.index,
                             records: within(frame, records),
+                            result: Err(ErrorCode::None.into()),
                         };
                         match away.iter_mut().find(|(there, _)| *there == core) {
-                            Some((_, items)) => items.push(item),
-                            None => away.push((core, vec![item])),
+                            Some((_, batches)) => batches.push(batch),
+                            None => away.push((core, vec![batch])),
                         }
+                        // Until that core answers.
                         Err(ErrorCode::None.into())
                     }
                 },
@@ -122,14 +127,28 @@ pub(crate) async fn begin(
             });
         }
     }
+    let replies = context.connection.replies.clone();
+    let version = context.version;
     let pending = Box::new(PendingProduce {
         context,
         partitions,
+        cores_left: away.len(),
     });
-    match away.is_empty() {
-        true => Ok(answer(pending, acks)),
-        false => Ok(send_away(&shard, pending, acks, away).await),
+    let refused = pending.refused_here();
+    let place = match acks {
+        0 => None,
+        _ => replies.push_appended(pending),
+    };
+    for (core, batches) in away {
+        shard
+            .hand_over(core, replies.clone(), place, version, acks != 0, batches)
+            .await;
     }
+    // Sent with acks=0: the connection is all there is to say it by.
+    Ok(match refused.filter(|_| acks == 0) {
+        Some(code) => Outcome::Refused(code.name()),
+        None => Outcome::Answered,
+    })
 }
 
 /// An error that concerns the whole request, if there is one.
@@ -161,37 +180,40 @@ fn within(frame: &Bytes, records: &[u8]) -> Bytes {
     }
 }
 
-/// A batch that has its place in the order of its partition.
-enum Entered<'a> {
-    Done(Result<Appended, Refusal>),
-    /// For memory, or for the producers' state to be read. Whoever comes after it waits for it, polled or not.
-    Waits(Pin<Box<dyn Future<Output = Result<Appended, Refusal>> + 'a>>),
+/// Appends a batch at once; `None` if something stands in its way: then it has to [`take_turn`].
+pub(crate) fn try_append(
+    shard: &Shard,
+    partition: &Partition,
+    records: &[u8],
+    version: i16,
+) -> Option<Result<Appended, Refusal>> {
+    let needs_producers = carries_producer(records) && !partition.has_producers();
+    let at_once =
+        partition.appends.is_free() && !needs_producers && shard.store.try_admit(records.len());
+    at_once.then(|| partition.append_produced(records, version, shard.ring.wall_ms()))
 }
 
-/// Appends a batch at once unless something stands in its way; then it has its turn when this returns.
-fn enter<'a>(
+/// Appends a batch when there is memory and the producers' state is read. It has its turn when this returns: whoever comes
+/// after it waits for it, polled or not.
+pub(crate) fn take_turn<R: Deref<Target = [u8]>>(
     shard: &Rc<Shard>,
     partition: &Rc<Partition>,
-    records: impl Deref<Target = [u8]> + 'a,
+    records: R,
     version: i16,
-) -> Entered<'a> {
-    let needs_producers = carries_producer(&records) && !partition.has_producers();
-    if partition.appends.is_free() && !needs_producers && shard.store.try_admit(records.len()) {
-        return Entered::Done(partition.append_produced(&records, version, shard.ring.wall_ms()));
-    }
+) -> impl Future<Output = Result<Appended, Refusal>> + use<R> {
     let turn = partition.appends.take();
     let (shard, partition) = (shard.clone(), partition.clone());
-    Entered::Waits(Box::pin(async move {
+    async move {
         let _turn = turn.await;
         shard.store.admit(records.len()).await;
-        if needs_producers {
+        if carries_producer(&records) && !partition.has_producers() {
             partition
                 .load_producers(shard.ring.wall_ms())
                 .await
                 .map_err(|error| Refusal::from(errors::of_read(&error)))?;
         }
         partition.append_produced(&records, version, shard.ring.wall_ms())
-    }))
+    }
 }
 
 /// Whether the batch names a producer id, looked up where the header has it; a batch too short to say is refused later.
@@ -202,135 +224,34 @@ fn carries_producer(records: &[u8]) -> bool {
         .is_some_and(|id| id.first().is_some_and(|high| high & 0x80 == 0))
 }
 
-/// Sends batches to their cores, in order, and lets the reply follow when all are flushed.
-async fn send_away(
-    shard: &Rc<Shard>,
-    mut pending: Box<PendingProduce>,
-    acks: i16,
-    away: Vec<(usize, Vec<Away>)>,
-) -> Outcome {
-    let version = pending.context.version;
-    let mut calls = Vec::with_capacity(away.len());
-    for (core, items) in away {
-        calls.push(
-            shard
-                .call(core, move |there| {
-                    append_and_flush(there, items, version, acks)
-                })
-                .await,
-        );
-    }
-    let replies = pending.context.connection.replies.clone();
-    let place = (acks != 0).then(|| replies.reserve());
-    let shard = shard.clone();
-    shard.ring.clone().spawn(async move {
-        for call in calls {
-            for (place, result) in call.await {
-                pending.partitions[place].result = result;
-            }
-        }
-        for produced in &pending.partitions {
-            if let Ok(Appended {
-                ticket: Some(ticket),
-                ..
-            }) = produced.result
-            {
-                // The outcome is looked up again when the reply is shaped.
-                let _flushed = shard.store.wait(ticket).await;
-            }
-        }
-        match place {
-            Some(place) => {
-                let mut out = Vec::new();
-                let shaped = pending.finish(&shard.store, &mut out);
-                debug_assert!(shaped, "every ticket was waited for");
-                replies.fill(place, Reply::from(out));
-            }
-            None if pending
-                .partitions
-                .iter()
-                .any(|produced| produced.result.is_err()) =>
-            {
-                replies.break_off();
-            }
-            None => {}
-        }
-    });
-    Outcome::Answered
-}
-
-/// On the home core: appends in order and answers when flushed. All batches of one request have their places in the
-/// order of their partitions when this returns, before the next request is looked at.
-fn append_and_flush(
-    there: Rc<Shard>,
-    items: Vec<Away>,
-    version: i16,
-    acks: i16,
-) -> impl Future<Output = Vec<(usize, Result<Appended, Refusal>)>> {
-    let enter_away = |item: Away| {
-        let home = there
-            .topics
-            .by_id(&item.topic_id)
-            .map(|topic| topic.home(item.index));
-        let entered = match home {
-            Some(Home::Here(partition)) => enter(&there, &partition, item.records, version),
-            _ => Entered::Done(Err(ErrorCode::NotLeaderOrFollower.into())),
-        };
-        (item.place, entered)
-    };
-    let entered: Vec<(usize, Entered<'static>)> = items.into_iter().map(enter_away).collect();
-    flush(there, entered, acks)
-}
-
-async fn flush(
-    there: Rc<Shard>,
-    entered: Vec<(usize, Entered<'static>)>,
-    acks: i16,
-) -> Vec<(usize, Result<Appended, Refusal>)> {
-    let mut results = Vec::with_capacity(entered.len());
-    for (place, entered) in entered {
-        results.push((
-            place,
-            match entered {
-                Entered::Done(result) => result,
-                Entered::Waits(result) => result.await,
-            },
-        ));
-    }
-    for (_, result) in &mut results {
-        if let Ok(Appended { ticket, .. }) = result {
-            let flushed = match ticket.take() {
-                Some(ticket) if acks != 0 => there.store.wait(ticket).await,
-                _ => Ok(()),
-            };
-            if flushed.is_err() {
-                *result = Err(ErrorCode::KafkaStorageError.into());
-            }
-        }
-    }
-    results
-}
-
-/// The place in the order of replies, or none for acks=0.
-fn answer(pending: Box<PendingProduce>, acks: i16) -> Outcome {
-    if acks != 0 {
-        let replies = pending.context.connection.replies.clone();
-        replies.push_appended(pending);
-        return Outcome::Answered;
-    }
-    match pending
-        .partitions
-        .iter()
-        .find_map(|produced| produced.result.as_ref().err())
-    {
-        Some(refusal) => Outcome::Refused(refusal.code.name()),
-        None => Outcome::Answered,
-    }
-}
-
 impl PendingProduce {
+    /// The first batch that was refused on this core.
+    fn refused_here(&self) -> Option<ErrorCode> {
+        self.partitions
+            .iter()
+            .filter_map(|produced| produced.result.as_ref().err())
+            .map(|refusal| refusal.code)
+            .find(|code| *code != ErrorCode::None)
+    }
+
+    /// Another core has batches of it.
+    pub(crate) fn is_away(&self) -> bool {
+        self.cores_left > 0
+    }
+
+    /// What another core has done with its batches.
+    pub(crate) fn fill_in(&mut self, batches: Vec<HandedBatch>) {
+        self.cores_left -= 1;
+        for batch in batches {
+            self.partitions[batch.place].result = batch.result;
+        }
+    }
+
     /// Appends the reply to `out` if everything it answers is flushed, or can never be.
-    pub(crate) fn finish(&mut self, store: &Store, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn finish(&mut self, store: &Store, out: &mut Vec<u8>) -> Progress {
+        if self.is_away() {
+            return Progress::Away;
+        }
         for produced in &mut self.partitions {
             if let Ok(Appended {
                 ticket: ticket @ Some(_),
@@ -338,7 +259,7 @@ impl PendingProduce {
             }) = &mut produced.result
             {
                 match ticket.map(|ticket| store.is_durable(ticket)) {
-                    Some(Ok(false)) => return false,
+                    Some(Ok(false)) => return Progress::Unflushed,
                     Some(Err(_offline)) => {
                         produced.result = Err(ErrorCode::KafkaStorageError.into())
                     }
@@ -352,7 +273,7 @@ impl PendingProduce {
             out.reserve(8 * encoded.bytes.len());
         }
         out.extend_from_slice(&encoded.bytes);
-        true
+        Progress::Answered
     }
 
     fn response(&self) -> ProduceResponse<'_> {

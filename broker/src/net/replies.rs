@@ -10,7 +10,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::api::produce::PendingProduce;
+use crate::api::produce::{PendingProduce, Progress};
+use crate::handover::HandedBatch;
 use crate::shard::Shard;
 use millstream_ring::Bytes;
 
@@ -46,7 +47,7 @@ enum Slot {
     /// The handler is still at work.
     Waiting,
     Ready(Reply),
-    /// An append on this core that is answered once its group is flushed.
+    /// Appends, here or on other cores, that are answered once they are flushed.
     Appended(Box<PendingProduce>),
 }
 
@@ -119,13 +120,37 @@ impl Replies {
         self.set(place, Slot::Ready(reply));
     }
 
-    /// Takes the next place for an append that is answered when it is flushed.
-    pub(crate) fn push_appended(&self, appended: Box<PendingProduce>) {
+    /// Takes the next place for appends that are answered when they are flushed; there is none if the peer is gone.
+    pub(crate) fn push_appended(&self, appended: Box<PendingProduce>) -> Option<u64> {
+        if self.broken.get() {
+            return None;
+        }
+        let mut slots = self.slots.borrow_mut();
+        let is_away = appended.is_away();
+        slots.push_back(Slot::Appended(appended));
+        let place = self.front.get() + slots.len() as u64 - 1;
+        drop(slots);
+        if !is_away {
+            self.wake_writer();
+        }
+        Some(place)
+    }
+
+    /// Another core has done its part of the appends at this place.
+    pub(crate) fn fill_in(&self, place: u64, batches: Vec<HandedBatch>) {
         if self.broken.get() {
             return;
         }
-        self.slots.borrow_mut().push_back(Slot::Appended(appended));
-        self.wake_writer();
+        let mut slots = self.slots.borrow_mut();
+        let index = (place - self.front.get()) as usize;
+        let Slot::Appended(appended) = &mut slots[index] else {
+            panic!("the place of an append holds it until it is answered");
+        };
+        appended.fill_in(batches);
+        drop(slots);
+        if index == 0 {
+            self.wake_writer();
+        }
     }
 
     fn set(&self, place: u64, slot: Slot) {
@@ -251,11 +276,15 @@ impl Replies {
                     gather.push(reply);
                 }
                 Slot::Appended(appended) => {
-                    if !appended.finish(&shard.store, &mut gather.small) {
-                        if !self.awaits_commit.replace(true) {
-                            shard.commit_waiters.borrow_mut().push(self.clone());
+                    match appended.finish(&shard.store, &mut gather.small) {
+                        Progress::Answered => {}
+                        Progress::Unflushed => {
+                            if !self.awaits_commit.replace(true) {
+                                shard.commit_waiters.borrow_mut().push(self.clone());
+                            }
+                            break;
                         }
-                        break;
+                        Progress::Away => break,
                     }
                 }
             }
