@@ -51,6 +51,7 @@ use millstream_protocol::wire::{DecodeError, Encoded, Reader};
 use millstream_ring::Bytes;
 
 use crate::net::connection::Connection;
+use crate::net::memory::Share;
 use crate::net::replies::Reply;
 use crate::shard::Shard;
 
@@ -85,6 +86,8 @@ pub(crate) struct RequestContext {
     pub(crate) correlation_id: i32,
     /// The name the client gave itself.
     pub(crate) client_id: Option<String>,
+    /// The memory of the frame, for as long as batches of it are elsewhere.
+    pub(crate) held: Option<Rc<Share>>,
 }
 
 impl RequestContext {
@@ -133,11 +136,17 @@ impl RequestContext {
     }
 }
 
+/// Whether a frame is a Produce, whose records are stored from where they lie.
+pub(crate) fn is_produce(frame: &[u8]) -> bool {
+    frame.starts_with(&(ApiKey::Produce as i16).to_be_bytes())
+}
+
 /// Reads one frame and sees that it is answered, in its place in the order of replies.
 pub(crate) async fn dispatch(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     frame: Bytes,
+    held: &Rc<Share>,
 ) -> Result<Outcome, BadRequest> {
     let (header, body) = header::read(&frame)?;
     // `read` has refused keys that have no row.
@@ -151,10 +160,13 @@ pub(crate) async fn dispatch(
         version: header.api_version,
         correlation_id: header.correlation_id,
         client_id: None,
+        held: None,
     };
     if api.key == ApiKey::Produce {
+        context.held = Some(held.clone());
         return produce::begin(context, &frame, body).await;
     }
+    shard.memory.replies.room(shard).await;
     context.client_id = header.client_id.map(|id| id.into_owned());
     let place = connection.replies.reserve();
     let reply = match api.serves(header.api_version) {

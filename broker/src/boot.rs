@@ -205,7 +205,7 @@ fn tail_bytes(config: &Config, cores: usize) -> usize {
     let all = config
         .broker
         .tail_memory_bytes
-        .unwrap_or_else(|| limits::memory() / 4);
+        .unwrap_or_else(|| limits::memory(config) / 4);
     usize::try_from(all).unwrap_or(usize::MAX) / cores
 }
 

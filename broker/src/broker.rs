@@ -26,6 +26,7 @@ use crate::handover::Handover;
 use crate::limits::{self, TooFewFiles};
 use crate::net::connections::{self, Connections};
 use crate::net::listener;
+use crate::net::memory::Memory;
 use crate::net::quotas::ConnectionQuotas;
 use crate::net::warnings::Warnings;
 use crate::partition::expiry;
@@ -287,6 +288,7 @@ async fn open_shard(
         fetch_sessions: RefCell::new(fetch_sessions(&setup.config, index, setup.cores)),
         waits_from_afar: WaitsFromAfar::default(),
         connections: Connections::default(),
+        memory: Memory::new(&setup.config, setup.cores),
         quotas: setup.quotas,
         warnings: setup.warnings,
         controller: RefCell::default(),

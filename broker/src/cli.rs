@@ -22,6 +22,9 @@ pub struct Arguments {
     /// Cores to run on, as 0,2-7.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
+    /// Memory to stay within, as 512M or 8G; what the control group or machine has when not given.
+    #[arg(long, value_name = "BYTES")]
+    pub memory: Option<String>,
 }
 
 /// What the process does when it does not serve.
@@ -44,6 +47,7 @@ impl Arguments {
             variables: std::env::vars_os().collect(),
             sets: self.sets.clone(),
             cores: self.cores.clone(),
+            memory: self.memory.clone(),
         };
         Config::load(&inputs, &Machine::ask())
     }

@@ -1,6 +1,6 @@
 //! From file, environment and flags to one validated [`Config`].
 //!
-//! Precedence, strongest first: `--set` and `--cores`, `KAFKA_CFG_*`, `KAFKA_*`, the properties file, defaults.
+//! Precedence, strongest first: `--set`, `--cores` and `--memory`, `KAFKA_CFG_*`, `KAFKA_*`, the properties file, defaults.
 //! Everything that can be wrong is found here, before anything is opened or written.
 
 mod broker;

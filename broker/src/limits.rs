@@ -1,5 +1,7 @@
 //! What the process may use: open files, memory.
 
+use std::path::{Path, PathBuf};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
@@ -77,27 +79,75 @@ fn divide(limit: usize, stores: usize, segments_wanted: usize) -> Descriptors {
     }
 }
 
-/// Bytes of memory the process may use: its control group's limit, or the machine's.
-pub(crate) fn memory() -> u64 {
-    let info = rustix::system::sysinfo();
-    let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
-    let groups = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    let limits = groups.iter().filter_map(|path| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
-    limits.fold(machine, u64::min)
+/// Bytes of memory the process may use: what is configured, else its control groups' limit, or the machine's.
+pub(crate) fn memory(config: &Config) -> u64 {
+    config.broker.memory_bytes.unwrap_or_else(|| {
+        let info = rustix::system::sysinfo();
+        let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
+        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let limits = limit_files(&groups)
+            .into_iter()
+            .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+        limits.fold(machine, u64::min)
+    })
+}
+
+/// The files with the limits of the groups that proc_pid_cgroup(5) names and of all groups around them, version 2 and 1.
+/// Inside a container the paths lead nowhere but for the first, which is then the container's own.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            named if named.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let group = Path::new(group.trim_start_matches('/'));
+        files.extend(
+            group
+                .ancestors()
+                .map(|group| Path::new(root).join(group).join(file)),
+        );
+    }
+    files
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Descriptors, divide};
+    use super::{Descriptors, divide, limit_files};
+
+    #[test]
+    fn the_limits_of_all_groups_around_the_process_count() {
+        let files = |groups| -> Vec<String> {
+            let files = limit_files(groups);
+            files
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect()
+        };
+        assert_eq!(
+            files("0::/system.slice/millstream.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/millstream.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(files("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert_eq!(
+            files("5:cpu,memory:/a\n3:pids:/a\nnonsense"),
+            [
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+    }
 
     #[test]
     fn storage_and_connections_share_the_open_files() {

@@ -18,6 +18,7 @@ use crate::coordinator::Groups;
 use crate::handover::Handover;
 use crate::knobs::layers::{Layers, Overrides};
 use crate::net::connections::Connections;
+use crate::net::memory::Memory;
 use crate::net::quotas::ConnectionQuotas;
 use crate::net::replies::Replies;
 use crate::net::warnings::Warnings;
@@ -48,6 +49,8 @@ pub(crate) struct Shard {
     pub(crate) fetch_sessions: RefCell<FetchSessions>,
     pub(crate) waits_from_afar: WaitsFromAfar,
     pub(crate) connections: Connections,
+    /// What they may hold.
+    pub(crate) memory: Memory,
     /// The process's.
     pub(crate) quotas: ConnectionQuotas,
     /// The process's.

@@ -6,6 +6,7 @@
 mod read;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +24,15 @@ use millstream_state::incremental_fetch::{
 };
 
 use crate::api::RequestContext;
+use crate::net::memory::Share;
 use crate::net::replies::Reply;
 use crate::partition::read::Given;
+use crate::shard::Shard;
 
 /// `IsolationLevel.READ_COMMITTED`.
 const READ_COMMITTED: i8 = 1;
+/// However little memory is left, so much is read; beside it the first batch comes whole.
+const READ_BYTES_MIN: usize = 64 << 10;
 /// First version with topic ids instead of names.
 const TOPIC_IDS: i16 = 13;
 
@@ -51,8 +56,9 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
         .unwrap_or(0)
         .min(max_bytes);
     let targets = read::targets(shard, &fetch, request.isolation_level == READ_COMMITTED);
-    let mut given = read::all(shard, &targets, max_bytes).await;
-    while !enough(&given, min_bytes) {
+    let mut held = shard.memory.replies.share(0);
+    let (mut given, mut bytes) = read_within(shard, &targets, max_bytes, &mut held).await;
+    while !enough(&given, min_bytes.min(bytes)) {
         let now = shard.ring.now();
         if now >= deadline || shard.stopping.get() || context.connection.replies.is_broken() {
             break;
@@ -65,7 +71,8 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
             &context.connection.replies,
         )
         .await;
-        given = read::all(shard, &targets, max_bytes).await;
+        given.clear();
+        (given, bytes) = read_within(shard, &targets, max_bytes, &mut held).await;
     }
     let results: Vec<PartitionResult> = given.iter().map(result).collect();
     let answer =
@@ -83,6 +90,22 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
     );
     shard.fetch_sessions.borrow_mut().finish(fetch);
     reply
+}
+
+/// Reads no more than the core has memory for, which is returned too; a client that gets less than it asked for asks again.
+async fn read_within(
+    shard: &Rc<Shard>,
+    targets: &[read::Target],
+    max_bytes: usize,
+    held: &mut Share,
+) -> (Vec<Given>, usize) {
+    held.set(0);
+    shard.memory.replies.room(shard).await;
+    let bytes = max_bytes.min((shard.memory.replies.left() / 4).max(READ_BYTES_MIN));
+    held.set(bytes);
+    let given = read::all(shard, targets, bytes).await;
+    held.set(given.iter().map(|given| given.bytes).sum());
+    (given, bytes)
 }
 
 /// The session's view of the request: which partitions are to be read.

@@ -62,7 +62,7 @@ enum TopicKey {
 /// Takes the batches of one request. Returns with all of them appended or refused, or on their way to their cores in
 /// order; the reply has its place.
 pub(crate) async fn begin(
-    context: RequestContext,
+    mut context: RequestContext,
     frame: &Bytes,
     mut body: Reader<'_>,
 ) -> Result<Outcome, BadRequest> {
@@ -129,6 +129,10 @@ pub(crate) async fn begin(
     }
     let replies = context.connection.replies.clone();
     let version = context.version;
+    if away.is_empty() {
+        // All of it was copied or refused.
+        context.held = None;
+    }
     let pending = Box::new(PendingProduce {
         context,
         partitions,

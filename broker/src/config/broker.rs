@@ -25,6 +25,8 @@ pub struct BrokerConfig {
     pub max_incremental_fetch_session_cache_slots: usize,
     pub fetch_max_bytes: usize,
     pub connection_requests_max: usize,
+    /// `None`: a share of the memory.
+    pub queued_max_request_bytes: Option<u64>,
     pub connection_responses_max_bytes: usize,
     // topics
     pub auto_create_topics_enable: bool,
@@ -53,6 +55,8 @@ pub struct BrokerConfig {
     pub journal_file_bytes: u64,
     pub journal_files: usize,
     pub journal_device_max_bytes: u64,
+    /// `None`: the control group's limit or the machine's.
+    pub memory_bytes: Option<u64>,
     /// `None`: a quarter of the memory.
     pub tail_memory_bytes: Option<u64>,
     pub log_dir_reserve_bytes: Option<u64>,
@@ -79,6 +83,7 @@ impl BrokerConfig {
             max_incremental_fetch_session_cache_slots: layers
                 .size("max.incremental.fetch.session.cache.slots"),
             fetch_max_bytes: layers.size("fetch.max.bytes"),
+            queued_max_request_bytes: u64::try_from(layers.long("queued.max.request.bytes")).ok(),
             connection_requests_max: layers.size("connection.requests.max"),
             connection_responses_max_bytes: layers.size("connection.responses.max.bytes"),
             auto_create_topics_enable: layers.flag("auto.create.topics.enable"),
@@ -111,6 +116,7 @@ impl BrokerConfig {
             journal_file_bytes: bytes("journal.file.bytes"),
             journal_files: layers.size("journal.files"),
             journal_device_max_bytes: bytes("journal.device.max.bytes"),
+            memory_bytes: u64::try_from(layers.long("memory.bytes")).ok(),
             tail_memory_bytes: u64::try_from(layers.long("tail.memory.bytes")).ok(),
             log_dir_reserve_bytes: u64::try_from(layers.long("log.dir.reserve.bytes")).ok(),
             log_dir_lock_wait_ms: bytes("log.dir.lock.wait.ms"),

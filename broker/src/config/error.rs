@@ -10,7 +10,7 @@ pub enum Origin {
     File(PathBuf, usize),
     /// An environment variable.
     Variable(String),
-    /// A `--set`, or `--cores`.
+    /// A `--set`, `--cores` or `--memory`.
     Flag(String),
     /// Nowhere: a default.
     Default,

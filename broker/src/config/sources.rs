@@ -23,6 +23,8 @@ pub struct Inputs {
     pub sets: Vec<String>,
     /// `--cores`.
     pub cores: Option<String>,
+    /// `--memory`.
+    pub memory: Option<String>,
 }
 
 /// One setting.
@@ -161,7 +163,36 @@ pub(super) fn gather(inputs: &Inputs) -> Result<Settings, ConfigError> {
     if let Some(cores) = &inputs.cores {
         settings.set("cores", cores, Origin::Flag(format!("--cores {cores}")))?;
     }
+    if let Some(memory) = &inputs.memory {
+        let origin = Origin::Flag(format!("--memory {memory}"));
+        let Some(bytes) = bytes(memory) else {
+            return Err(ConfigError {
+                what: format!("{memory} is no amount of memory"),
+                origin,
+                advice: "write it as 512M or 8G".to_owned(),
+            });
+        };
+        settings.set("memory.bytes", &bytes.to_string(), origin)?;
+    }
     Ok(settings)
+}
+
+/// A number of bytes, or of KiB, MiB, GiB or TiB.
+fn bytes(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let upper = text.to_ascii_uppercase();
+    let upper = upper.strip_suffix('B').unwrap_or(&upper);
+    let upper = upper.strip_suffix('I').unwrap_or(upper);
+    let (number, shift) = match upper.strip_suffix(['K', 'M', 'G', 'T']) {
+        None => (upper, 0),
+        Some(number) => {
+            let unit = upper.chars().last();
+            let place = unit.and_then(|unit| "KMGT".find(unit))?;
+            (number, 10 * (place as u32 + 1))
+        }
+    };
+    let number: i64 = number.trim().parse().ok()?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 fn read_file(path: &Path, settings: &mut Settings) -> Result<(), ConfigError> {

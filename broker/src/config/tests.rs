@@ -210,6 +210,7 @@ fn sources_in_their_order() {
         ]),
         sets: vec!["num.partitions=4".to_owned(), "num.partitions=5".to_owned()],
         cores: Some("1,0".to_owned()),
+        memory: None,
     };
     let config = Config::load(&inputs, &machine()).expect("all of it is good");
     assert_eq!((config.broker.num_partitions, config.node_id), (5, 3));
@@ -481,4 +482,21 @@ fn topic_settings_reach_the_topic_through_all_levels() {
         (1, 1_048_588, i64::MAX)
     );
     assert_eq!(plain.message_timestamp_type, TimestampType::CreateTime);
+}
+
+#[test]
+fn memory_is_given_in_units() {
+    let load = |memory: &str| {
+        let inputs = Inputs {
+            memory: Some(memory.to_owned()),
+            ..Inputs::default()
+        };
+        Config::load(&inputs, &machine()).map(|config| config.broker.memory_bytes)
+    };
+    assert_eq!(load("512M"), Ok(Some(512 << 20)));
+    assert_eq!(load("8GiB"), Ok(Some(8 << 30)));
+    assert_eq!(load("1000000000"), Ok(Some(1_000_000_000)));
+    for wrong in ["", "M", "-1G", "0", "8X", "99999999999T"] {
+        assert!(load(wrong).is_err(), "{wrong}");
+    }
 }

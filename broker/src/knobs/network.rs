@@ -20,7 +20,7 @@ pub(super) const NETWORK: &[Knob] = super::rows! { broker:
     "max.connections"                              Int    "2147483647"                   [0 ..]                         cluster obeyed  "Connections open at once.";
     "max.connections.per.ip"                       Int    "2147483647"                   [0 ..]                         cluster obeyed  "Connections open at once from one address.";
     "max.connections.per.ip.overrides"             String ""                             _                              cluster obeyed  "Exceptions to max.connections.per.ip, as host:count.";
-    "max.connection.creation.rate"                 Int    "2147483647"                   [0 ..]                         cluster later   "New connections a second.";
+    "max.connection.creation.rate"                 Int    "2147483647"                   [0 ..]                         cluster obeyed  "New connections a second; past that they wait.";
     "connection.failed.authentication.delay.ms"    Int    "100"                          [0 ..]                         restart later   "Delay before a connection that failed to authenticate is closed.";
     "request.timeout.ms"                           Int    "30000"                        _                              restart later   "Wait for an answer of another broker.";
     "max.request.partition.size.limit"             Int    "2000"                         [1 ..]                         restart obeyed  "Most partitions in one answer to DescribeTopicPartitions.";
@@ -30,7 +30,7 @@ pub(super) const NETWORK: &[Knob] = super::rows! { broker:
     "num.io.threads"                               Int    "8"                            [1 ..]                         cluster nothing "Request threads of Kafka; here the cores decide.";
     "background.threads"                           Int    "10"                           [1 ..]                         cluster nothing "Background threads of Kafka; here the cores decide.";
     "queued.max.requests"                          Int    "500"                          [1 ..]                         restart nothing "Requests queued between Kafka's threads; here each connection has its own bound.";
-    "queued.max.request.bytes"                     Long   "-1"                           _                              restart nothing "Bytes queued between Kafka's threads; here each connection has its own bound.";
+    "queued.max.request.bytes"                     Long   "-1"                           _                              restart obeyed  "Bytes of requests, coming in or at work, past which no more are read, shared out over the cores; -1 for a sixteenth of the memory.";
     "fetch.purgatory.purge.interval.requests"      Int    "1000"                         _                              restart nothing "Clean-up interval of Kafka's waiting fetches.";
     "producer.purgatory.purge.interval.requests"   Int    "1000"                         _                              restart nothing "Clean-up interval of Kafka's waiting produces.";
     "delete.records.purgatory.purge.interval.requests" Int    "1"                            _                              restart nothing "Clean-up interval of Kafka's waiting record deletions.";

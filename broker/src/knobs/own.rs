@@ -9,6 +9,7 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "journal.file.bytes"                   Long    "67108864"   [4194304 ..]  restart obeyed "Size of one journal file.";
     "journal.files"                        Int     "4"          [3 .. 64]     restart obeyed "Journal files for each core and data directory; fewer where journal.device.max.bytes says so.";
     "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart later  "Bytes of all journals in one data directory together.";
+    "memory.bytes"                         Long    "-1"         [-1 ..]       restart obeyed "Memory of the process: logs' newest bytes, requests and replies have their shares of it; -1 for the control group's limit or the machine's.";
     "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, shared out over the cores; -1 for a quarter of the memory.";
     "log.dir.reserve.bytes"                Long    "-1"         [-1 ..]       restart obeyed "Free space of a data directory below which produce is refused; -1 for 1 GiB or 1 % of the disk, within a tenth of it.";
     "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for another process to release a data directory.";

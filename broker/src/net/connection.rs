@@ -8,15 +8,21 @@ use std::time::Duration;
 use millstream_ring::{Buffer, Bytes, Socket};
 
 use crate::api::{self, Outcome};
+use crate::net::memory::Share;
 use crate::net::replies::Replies;
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
+use crate::turns::Turn;
 
 /// Length prefix of a frame.
 const PREFIX: usize = 4;
 /// A frame up to this size gets its whole buffer at once; a longer one only as its bytes arrive, unless the connection
 /// has sent one as long before.
-const TRUSTED_BYTES: usize = 64 << 10;
+const TRUSTED_BYTES: usize = 4 << 10;
+/// What a receive on a connection without a frame takes, however little comes.
+const IDLE_BYTES: usize = 16 << 10;
+/// A request below this size is moved out of such a buffer, of which it would hold all for as long as it is at work.
+const MOVED_BELOW: usize = 2 << 10;
 /// However long the frames a connection has sent, no more than this is set aside for bytes that have not arrived.
 const TRUSTED_BYTES_MAX: usize = 4 << 20;
 /// A frame or reply that takes long counts as progress each time that so much of it has moved.
@@ -30,12 +36,15 @@ pub(crate) struct Connection {
     pub(crate) replies: Rc<Replies>,
     /// When something was last received or sent, on the ring's clock.
     pub(crate) active: Cell<Duration>,
+    /// A part of a frame is here and the rest is waited for.
+    pub(crate) in_frame: Cell<bool>,
 }
 
 impl Connection {
     pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize) -> Self {
         let broker = &shard.config.broker;
         let replies = Replies::new(
+            shard.memory.replies.clone(),
             broker.connection_requests_max,
             broker.connection_responses_max_bytes,
         );
@@ -44,6 +53,7 @@ impl Connection {
             listener,
             replies,
             active: Cell::new(shard.ring.now()),
+            in_frame: Cell::new(false),
         }
     }
 }
@@ -94,6 +104,7 @@ async fn send(
     connection: &Connection,
     parts: Vec<Bytes>,
 ) -> std::io::Result<()> {
+    connection.active.set(shard.ring.now());
     let mut rest = parts.into_iter().peekable();
     while rest.peek().is_some() {
         let mut bytes = 0;
@@ -116,31 +127,50 @@ async fn read_requests(
     let mut input = Input {
         partial: Buffer::with_capacity(0),
         trusted: TRUSTED_BYTES,
+        held: shard.memory.requests.share(0),
+        overrun: None,
     };
-    let frame_max = shard.config.broker.socket_request_max_bytes;
     while !shard.stopping.get() && !connection.replies.is_broken() {
         connection.replies.room().await;
-        let active = || connection.active.set(shard.ring.now());
-        let Some(bytes) = input.receive(socket, frame_max, active).await? else {
+        let received = input.receive(shard, socket, connection).await;
+        connection.in_frame.set(false);
+        let Some((bytes, held)) = received? else {
             return Ok(());
         };
-        active();
-        let mut at = 0;
-        while let Some(end) = frame_end(&bytes[at..], frame_max)? {
-            let frame = bytes.slice(at + PREFIX..at + end);
-            at += end;
-            connection.replies.room().await;
-            if connection.replies.is_broken() {
-                return Ok(());
-            }
-            match api::dispatch(shard, connection, frame).await? {
-                Outcome::Answered => {}
-                Outcome::Refused(why) => return Err(Close::Refused(why)),
-            }
-        }
-        input.keep(&bytes[at..]);
+        connection.active.set(shard.ring.now());
+        let rest = answer_frames(shard, connection, bytes, held).await?;
+        input.keep(&rest);
     }
     Ok(())
+}
+
+/// Hands all whole frames on, in order; what is left over is the beginning of the next.
+async fn answer_frames(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    mut bytes: Bytes,
+    held: Share,
+) -> Result<Bytes, Close> {
+    let frame_max = shard.config.broker.socket_request_max_bytes;
+    let mut held = Rc::new(held);
+    while let Some(end) = frame_end(&bytes, frame_max)? {
+        let mut frame = bytes.slice(PREFIX..end);
+        bytes = bytes.slice(end..bytes.len());
+        if bytes.is_empty() && frame.len() < MOVED_BELOW && !api::is_produce(&frame) {
+            frame = Bytes::from(frame.to_vec());
+            bytes = Bytes::new();
+            held = Rc::new(shard.memory.requests.share(frame.len()));
+        }
+        connection.replies.room().await;
+        if connection.replies.is_broken() {
+            return Ok(Bytes::new());
+        }
+        match api::dispatch(shard, connection, frame, &held).await? {
+            Outcome::Answered => {}
+            Outcome::Refused(why) => return Err(Close::Refused(why)),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Length of the frame at the front, prefix included; `None` if more bytes are needed.
@@ -165,30 +195,44 @@ struct Input {
     partial: Buffer,
     /// Size up to which a buffer is given before the bytes are there.
     trusted: usize,
+    /// The memory of `partial`.
+    held: Share,
+    /// This frame may take what it needs, although nothing is left.
+    overrun: Option<Turn>,
 }
 
 impl Input {
     /// At least one more byte, appended to what was kept; `None` when the peer has closed.
     async fn receive(
         &mut self,
+        shard: &Shard,
         socket: &Socket,
-        frame_max: usize,
-        active: impl Fn(),
-    ) -> Result<Option<Bytes>, Close> {
+        connection: &Connection,
+    ) -> Result<Option<(Bytes, Share)>, Close> {
+        let frame_max = shard.config.broker.socket_request_max_bytes;
+        let requests = &shard.memory.requests;
         if self.partial.is_empty() {
-            return Ok(socket
-                .recv_idle()
-                .await
-                .ok()
-                .filter(|b| !b.is_empty())
-                .map(Buffer::freeze));
+            requests.room(shard).await;
+            let received = socket.recv_idle().await.ok().filter(|b| !b.is_empty());
+            return Ok(received.map(|buffer| (buffer.freeze(), requests.share(IDLE_BYTES))));
         }
+        connection.in_frame.set(true);
         let wanted = match self.partial.first_chunk::<PREFIX>() {
             Some(prefix) => PREFIX + frame_length(*prefix, frame_max)?,
             None => PREFIX,
         };
         while self.partial.len() < wanted {
-            self.grow(wanted);
+            if self.partial.remaining() == 0 {
+                if self.overrun.is_none() {
+                    // The wait counts as standing still: of those who hold memory the longest-waiting goes first.
+                    let broken = || connection.replies.is_broken();
+                    self.overrun = requests.more(shard, broken).await;
+                }
+                if connection.replies.is_broken() {
+                    return Ok(None);
+                }
+                self.grow(wanted);
+            }
             let partial = std::mem::replace(&mut self.partial, Buffer::with_capacity(0));
             let missing = (wanted - partial.len())
                 .min(partial.remaining())
@@ -198,19 +242,17 @@ impl Input {
             if outcome.is_err() {
                 return Ok(None);
             }
-            active();
+            connection.active.set(shard.ring.now());
         }
         self.trusted = self.trusted.max(wanted.min(TRUSTED_BYTES_MAX));
-        Ok(Some(
-            std::mem::replace(&mut self.partial, Buffer::with_capacity(0)).freeze(),
-        ))
+        self.overrun = None;
+        let whole = std::mem::replace(&mut self.partial, Buffer::with_capacity(0));
+        let held = std::mem::replace(&mut self.held, requests.share(0));
+        Ok(Some((whole.freeze(), held)))
     }
 
     /// Makes room for more of a frame of `wanted` bytes: all of it where that is trusted, else as much again as arrived.
     fn grow(&mut self, wanted: usize) {
-        if self.partial.remaining() > 0 {
-            return;
-        }
         let capacity = if wanted <= self.trusted {
             wanted
         } else {
@@ -218,12 +260,14 @@ impl Input {
         };
         let mut larger = Buffer::with_capacity(capacity);
         larger.extend_from_slice(&self.partial);
+        self.held.set(larger.capacity());
         self.partial = larger;
     }
 
     fn keep(&mut self, rest: &[u8]) {
         let mut partial = Buffer::with_capacity(rest.len());
         partial.extend_from_slice(rest);
+        self.held.set(partial.capacity());
         self.partial = partial;
     }
 }

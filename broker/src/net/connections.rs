@@ -13,6 +13,7 @@ use millstream_ring::{Listener, Socket};
 use crate::net::connection::{self, Connection};
 use crate::net::listener;
 use crate::net::quotas::Place;
+use crate::net::warnings::Kind;
 use crate::shard::Shard;
 
 /// Shortest and longest pause between two searches for idle connections.
@@ -78,6 +79,23 @@ impl Connections {
         for (socket, connection) in self.open.borrow().values() {
             connection.replies.break_off();
             socket.shutdown();
+        }
+    }
+
+    /// Ends connections that hold memory, stopped in the middle of a frame or of a reply, and have not moved for `max`.
+    pub(crate) fn shut_down_stalled(&self, shard: &Shard, max: Duration) {
+        let now = shard.ring.now();
+        for (socket, connection) in self.open.borrow().values() {
+            let idle = now.saturating_sub(connection.active.get());
+            let stands = !connection.replies.is_broken() && idle >= max;
+            if stands && (connection.in_frame.get() || connection.replies.is_sending()) {
+                let peer = connection.peer;
+                shard.warnings.report(Kind::Stalled, || {
+                    format!("connection from {peer} closed: memory is short, and it has not moved for {idle:.1?}")
+                });
+                connection.replies.break_off();
+                socket.shutdown();
+            }
         }
     }
 

@@ -65,6 +65,13 @@ async fn welcome(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, listener: 
                 socket.shutdown();
                 return;
             }
+            Err(Full::TooFast(wait)) => {
+                shard.warnings.report(Kind::Quota, || {
+                    "connections come faster than max.connection.creation.rate: they wait"
+                        .to_owned()
+                });
+                shard.ring.sleep(wait).await;
+            }
             Err(Full::All(max)) => {
                 shard.warnings.report(Kind::Quota, || {
                     format!("{max} connections are open, as many as max.connections and the limit of open files allow: new ones wait")

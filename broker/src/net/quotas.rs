@@ -5,10 +5,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::config::relations;
 use crate::limits;
 use crate::shard::Shard;
+
+/// Kafka's default for all of these limits: none.
+const UNLIMITED: usize = i32::MAX as usize;
 
 /// The connections of all cores. Clones share the count.
 #[derive(Clone, Default)]
@@ -18,6 +22,8 @@ pub(crate) struct ConnectionQuotas(Arc<Mutex<Counts>>);
 struct Counts {
     all: usize,
     from: HashMap<IpAddr, usize>,
+    /// When the last connection would have come if all had come at the rate allowed.
+    due: Option<Instant>,
 }
 
 /// What applies to a connection that wants in.
@@ -26,6 +32,8 @@ pub(crate) struct Limits {
     all: usize,
     /// `max.connections.per.ip`, or the exception made for this address.
     from_one: usize,
+    /// `max.connection.creation.rate`, unless the listener is exempt: connections a second.
+    rate: usize,
 }
 
 /// Why a connection has no place.
@@ -33,6 +41,8 @@ pub(crate) struct Limits {
 pub(crate) enum Full {
     /// This many are open, all that may be: Kafka lets the newcomer wait.
     All(usize),
+    /// More have come within a second than may: Kafka lets the newcomer wait so long.
+    TooFast(Duration),
     /// So many are open from its address: Kafka closes it.
     FromOne(usize),
 }
@@ -69,6 +79,10 @@ impl Limits {
         let allowed = limits::descriptors(&shard.config, shard.cores).connections;
         Self {
             all: all.min(allowed),
+            rate: match exempt {
+                true => usize::MAX,
+                false => layers.size("max.connection.creation.rate"),
+            },
             from_one: exception.unwrap_or_else(|| layers.size("max.connections.per.ip")),
         }
     }
@@ -81,6 +95,27 @@ fn is_at(host: &str, address: IpAddr) -> bool {
         Err(_) => (host, 0)
             .to_socket_addrs()
             .is_ok_and(|mut found| found.any(|found| found.ip() == address)),
+    }
+}
+
+impl Counts {
+    /// Lets one in if those of the last second, at an even pace, leave room for it: a second's worth may come at once.
+    fn pace(&mut self, rate: usize, now: Instant) -> Result<(), Full> {
+        const BURST: Duration = Duration::from_secs(1);
+        if rate >= UNLIMITED {
+            return Ok(());
+        }
+        if rate == 0 {
+            return Err(Full::TooFast(BURST));
+        }
+        let due = self.due.map_or(now, |due| due.max(now))
+            + BURST / u32::try_from(rate).unwrap_or(u32::MAX);
+        let early = due.saturating_duration_since(now + BURST);
+        if early > Duration::ZERO {
+            return Err(Full::TooFast(early));
+        }
+        self.due = Some(due);
+        Ok(())
     }
 }
 
@@ -99,6 +134,7 @@ impl ConnectionQuotas {
         {
             return Err(Full::FromOne(limits.from_one));
         }
+        counts.pace(limits.rate, Instant::now())?;
         counts.all += 1;
         *counts.from.entry(from).or_default() += 1;
         Ok(Place {
@@ -128,7 +164,26 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConnectionQuotas, Full, IpAddr, Limits};
+    use super::{ConnectionQuotas, Counts, Duration, Full, Instant, IpAddr, Limits, UNLIMITED};
+
+    #[test]
+    fn newcomers_come_at_the_rate_that_is_allowed() {
+        let mut counts = Counts::default();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for _ in 0..10 {
+            assert_eq!(counts.pace(10, at(0)), Ok(()), "a second's worth at once");
+        }
+        let Err(Full::TooFast(wait)) = counts.pace(10, at(0)) else {
+            panic!("the eleventh waits")
+        };
+        assert_eq!(wait, Duration::from_millis(100));
+        assert_eq!(counts.pace(10, at(100)), Ok(()));
+        assert!(counts.pace(10, at(150)).is_err());
+        assert_eq!(counts.pace(10, at(200)), Ok(()));
+        assert_eq!(counts.pace(UNLIMITED, at(200)), Ok(()), "no limit");
+        assert!(counts.pace(0, at(9000)).is_err(), "none at all");
+    }
 
     #[test]
     fn places_are_counted_and_given_back() {
@@ -137,6 +192,7 @@ mod tests {
         let limits = Limits {
             all: 3,
             from_one: 2,
+            rate: usize::MAX,
         };
         let first = quotas.enter(one, &limits).expect("there is room");
         let _second = quotas.enter(one, &limits).expect("there is room");
@@ -152,6 +208,7 @@ mod tests {
         let exempt = Limits {
             all: usize::MAX,
             from_one: 2,
+            rate: usize::MAX,
         };
         let fourth = quotas
             .enter(other, &exempt)
@@ -166,7 +223,8 @@ mod tests {
                     one,
                     &Limits {
                         all: usize::MAX,
-                        from_one: 0
+                        from_one: 0,
+                        rate: usize::MAX,
                     }
                 )
                 .err(),

@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 
 use crate::api::produce::{PendingProduce, Progress};
 use crate::handover::HandedBatch;
+use crate::net::memory::Pool;
 use crate::shard::Shard;
 use millstream_ring::Bytes;
 
@@ -60,6 +61,9 @@ pub(crate) struct Replies {
     queued_bytes: Cell<usize>,
     /// Bytes that were gathered last, on their way to the peer.
     sending_bytes: Cell<usize>,
+    /// The core's, and what of it these bytes are counted as.
+    pool: Rc<Pool>,
+    counted: Cell<usize>,
     /// Replies, and bytes of replies, that may wait before no more requests are read.
     replies_max: usize,
     bytes_max: usize,
@@ -74,12 +78,14 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    pub(crate) fn new(replies_max: usize, bytes_max: usize) -> Rc<Self> {
+    pub(crate) fn new(pool: Rc<Pool>, replies_max: usize, bytes_max: usize) -> Rc<Self> {
         Rc::new(Self {
             slots: RefCell::default(),
             front: Cell::new(0),
             queued_bytes: Cell::new(0),
             sending_bytes: Cell::new(0),
+            pool,
+            counted: Cell::new(0),
             replies_max,
             bytes_max,
             writer: RefCell::default(),
@@ -117,6 +123,7 @@ impl Replies {
             return;
         }
         self.queued_bytes.set(self.queued_bytes.get() + reply.len());
+        self.count();
         self.set(place, Slot::Ready(reply));
     }
 
@@ -167,6 +174,18 @@ impl Replies {
         }
     }
 
+    /// Makes the core's count agree with what is here.
+    fn count(&self) {
+        let bytes = self.queued_bytes.get() + self.sending_bytes.get();
+        self.pool.add(bytes);
+        self.pool.sub(self.counted.replace(bytes));
+    }
+
+    /// Whether bytes are on their way to the peer.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending_bytes.get() > 0
+    }
+
     /// Whether the peer is gone.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.get()
@@ -190,6 +209,8 @@ impl Replies {
         self.break_off();
         self.slots.take();
         self.queued_bytes.set(0);
+        self.sending_bytes.set(0);
+        self.count();
     }
 
     /// Called after a commit group was flushed.
@@ -239,6 +260,7 @@ impl Replies {
     /// The next replies to send, gathered; `None` at the end of the connection.
     pub(crate) async fn next(self: &Rc<Self>, shard: &Shard) -> Option<Vec<Bytes>> {
         if self.sending_bytes.replace(0) > 0 {
+            self.count();
             self.wake_reader();
         }
         poll_fn(|cx| {
@@ -253,6 +275,7 @@ impl Replies {
             if !parts.is_empty() {
                 self.sending_bytes
                     .set(parts.iter().map(|part| part.len()).sum());
+                self.count();
                 return Poll::Ready(Some(parts));
             }
             if self.finished.get() && self.slots.borrow().is_empty() {

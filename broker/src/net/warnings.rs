@@ -12,9 +12,11 @@ pub(crate) enum Kind {
     Accept = 1,
     /// Connections above one of the limits.
     Quota = 2,
+    /// Connections that stood still while memory was short.
+    Stalled = 3,
 }
 
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 const INTERVAL_MS: i64 = 1000;
 
 /// The limiter of the whole process: nothing that happens often enough to matter passes through here.

@@ -5,12 +5,14 @@
 //! | `lengths` | claims of lengths and counts that no bytes stand behind |
 //! | `stuck` | peers that stop in the middle |
 //! | `bombs` | batches of a megabyte that unpack to a gigabyte |
+//! | `floods` | thousands of peers; the limits on connections; a ceiling over all memory |
 //! | `frames` | valid frames, changed a little, by the hundred thousand |
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod bombs;
+mod floods;
 mod frames;
 mod lengths;
 mod stuck;
