@@ -175,7 +175,8 @@ impl Log {
             }
             let bytes = flat(&read.parts);
             for (header, _) in Batches::new(&bytes).map_while(Result::ok) {
-                if header.base_offset >= from {
+                // The log may start inside its first batch, which counts as well.
+                if header.next_offset() > from {
                     recovery.headers.push(header);
                 }
                 from = from.max(header.next_offset());
