@@ -79,7 +79,7 @@ pub fn journal(bytes: &[u8]) {
     let middle = (usize::from(flags >> 1) * 4096).min(bytes.len());
     let (one, two) = bytes.split_at(middle);
     for files in [vec![one, two], vec![two, one]] {
-        let Ok(walk) = replay::walk(&files, CHAIN) else {
+        let Ok(walk) = replay::walk_bytes(&files, CHAIN) else {
             continue;
         };
         let mut last: Option<u64> = None;

@@ -5,6 +5,7 @@
 //! changed or deleted before the new one is complete on the device and `meta.properties` names it, so a start
 //! that is interrupted anywhere is repeated from the same state.
 
+mod journal;
 mod replay;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -311,6 +311,17 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
     Some((header, bytes.get(ENTRY_HEADER..end)?))
 }
 
+/// How many bytes must be there before [`read_entry`] can tell about the entry that seems to begin here: nothing of this is
+/// checked yet. `None`: none begins here.
+pub(crate) fn entry_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut head = Cursor(bytes);
+    if head.take(4)? != MAGIC {
+        return None;
+    }
+    head.take(24)?;
+    ENTRY_HEADER.checked_add(head.u32()? as usize)
+}
+
 /// The items of a payload. `None` stands for an item that does not parse, which a right CRC excludes.
 pub(crate) fn items<'a>(
     header: &EntryHeader,

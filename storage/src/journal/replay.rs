@@ -1,11 +1,11 @@
 //! The bounded walk over one core's journal files at start: which entries count, in order.
 //!
-//! Pure: files come in as bytes. A journal ends at the first gap or break in its chain. Writes are
+//! Pure: files come in as bytes, in pieces. A journal ends at the first gap or break in its chain. Writes are
 //! pipelined, so later entries may be on the device while an earlier one is not: those were never
 //! acknowledged and are dropped with it. What may not happen is that an entry is missing of which a later
 //! one says that it was flushed; that is damage, and start says so instead of losing acknowledged records.
 
-use super::entry::{Chain, EntryHeader, read_entry};
+use super::entry::{Chain, ENTRY_HEADER, EntryHeader, entry_bytes, read_entry};
 
 /// Where an entry lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +34,84 @@ pub(crate) enum Broken {
     Start { start: u64, needed: u64 },
 }
 
-/// Walks the files (in any order) that belong to `chain`.
+/// The entries of one file, from its first on, as far as each joins the one before. What the file holds is given piece by
+/// piece: it need not be in memory.
+pub(crate) struct Scan {
+    chain: Chain,
+    file: usize,
+    entries: Vec<Located>,
+    at: usize,
+}
+
+impl Scan {
+    pub fn new(file: usize, chain: Chain) -> Scan {
+        Scan {
+            chain,
+            file,
+            entries: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Where the bytes begin that are needed next.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Takes bytes of the file from [`Self::at`] on. Returns how many are needed there for another entry, if there may be
+    /// one.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Option<usize> {
+        loop {
+            let Some((header, _)) = read_entry(bytes) else {
+                let needed = match entry_bytes(bytes) {
+                    None if bytes.len() < ENTRY_HEADER => Some(ENTRY_HEADER),
+                    needed => needed,
+                };
+                return needed.filter(|needed| *needed > bytes.len());
+            };
+            if header.chain != self.chain || !joins(self.entries.last(), &header) {
+                return None;
+            }
+            let (file, at) = (self.file, self.at);
+            self.entries.push(Located { file, at, header });
+            let len = header.disk_bytes() as usize;
+            self.at += len;
+            bytes = bytes.get(len..).unwrap_or_default();
+        }
+    }
+
+    pub fn finish(self) -> Vec<Located> {
+        self.entries
+    }
+}
+
+fn joins(last: Option<&Located>, header: &EntryHeader) -> bool {
+    last.is_none_or(|last| {
+        header.sequence == last.header.sequence + 1 && header.previous_crc == last.header.crc
+    })
+}
+
+/// [`walk`] over files that are in memory.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn walk_bytes(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Broken> {
+    let scanned = files.iter().enumerate().map(|(file, bytes)| {
+        let mut scan = Scan::new(file, chain);
+        scan.take(bytes.as_ref());
+        scan.finish()
+    });
+    walk(&scanned.collect::<Vec<_>>())
+}
+
+/// Finds the journal among the entries of its files, which come in any order.
 ///
 /// A file that is being reused begins with newer entries or, if its first write was torn, with none; the
 /// chain is therefore tried from each file's first entry, oldest first, and the candidate that reaches
 /// furthest among those that begin no later than the entries themselves ask for is the journal.
-pub(crate) fn walk(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Broken> {
+pub(crate) fn walk(files: &[Vec<Located>]) -> Result<Walk, Broken> {
     let mut firsts: Vec<(u64, usize)> = files
         .iter()
         .enumerate()
-        .filter_map(|(file, bytes)| {
-            let (header, _) = read_entry(bytes.as_ref())?;
-            (header.chain == chain).then_some((header.sequence, file))
-        })
+        .filter_map(|(file, entries)| Some((entries.first()?.header.sequence, file)))
         .collect();
     firsts.sort_unstable();
     let mut best = Walk::default();
@@ -54,7 +119,7 @@ pub(crate) fn walk(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Bro
     let mut flushed_max = 0;
     let mut orphan = None;
     for index in 0..firsts.len() {
-        let entries = follow(files, &firsts[index..], chain);
+        let entries = follow(files, &firsts[index..]);
         flushed_max = entries
             .iter()
             .map(|e| e.header.flushed)
@@ -98,28 +163,17 @@ pub(crate) fn walk(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Bro
 }
 
 /// Follows the chain through `files` from the first of `order`, until it breaks.
-fn follow(files: &[impl AsRef<[u8]>], order: &[(u64, usize)], chain: Chain) -> Vec<Located> {
+fn follow(files: &[Vec<Located>], order: &[(u64, usize)]) -> Vec<Located> {
     let mut entries: Vec<Located> = Vec::new();
-    for &(first, file) in order {
-        if entries
-            .last()
-            .is_some_and(|last| last.header.sequence + 1 != first)
+    for &(_, file) in order {
+        let next = &files[file];
+        if next
+            .first()
+            .is_none_or(|first| !joins(entries.last(), &first.header))
         {
             break;
         }
-        let bytes = files[file].as_ref();
-        let mut at = 0;
-        while let Some((header, _)) = bytes.get(at..).and_then(read_entry) {
-            let joins = entries.last().is_none_or(|last| {
-                header.sequence == last.header.sequence + 1
-                    && header.previous_crc == last.header.crc
-            });
-            if header.chain != chain || !joins {
-                break;
-            }
-            entries.push(Located { file, at, header });
-            at += header.disk_bytes() as usize;
-        }
+        entries.extend_from_slice(next);
     }
     entries
 }

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
-use millstream_ring::{Bytes, File, Open, Ring, fs};
+use millstream_ring::{File, Open, Ring, fs};
 
+use super::journal::JournalFiles;
 use crate::LogId;
 use crate::dir::{FileKind, PartitionName, file_name};
 use crate::epochs::Epochs;
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
 use crate::journal::entry::{Append, Chain, Item, LogKey, Piece, items, read_entry};
-use crate::journal::replay::{Walk, walk};
+use crate::journal::replay::{Located, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
 use crate::table::{READY, Read, Row, TableName, read_rows};
@@ -37,7 +38,7 @@ pub(crate) struct PieceAt {
     pub position: u64,
     pub len: u64,
     /// None: they stand in the segment.
-    pub bytes: Option<Bytes>,
+    pub bytes: Option<Vec<u8>>,
 }
 
 type Logs = HashMap<LogKey, Recovered>;
@@ -164,50 +165,50 @@ async fn read_journal(
         number: 0,
     }
     .path(dir);
-    let mut files: Vec<Bytes> = Vec::new();
-    for number in 0.. {
-        let path = JournalFileName {
-            generation: chain.generation,
-            core: chain.core,
-            number,
-        }
-        .path(dir);
-        match fs::read(ring, &path).await {
-            Ok(bytes) => files.push(Bytes::from(bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
-            Err(e) => return Err(OpenError::io("read", path, e)),
-        }
-    }
-    let views: Vec<&[u8]> = files.iter().map(|f| &f[..]).collect();
-    let mut walked = walk(&views, chain).map_err(|broken| damaged(&first, broken.to_string()))?;
+    let mut files = JournalFiles::open(ring, dir, chain).await?;
+    let unreadable = |e| OpenError::io("read", &first, e);
+    let scanned = files.scan(chain).await.map_err(unreadable)?;
+    let walked = walk(&scanned).map_err(|broken| damaged(&first, broken.to_string()))?;
+    drop(scanned);
     // The table was made together with the journal's first entry: without one nothing is known.
     if walked.entries.is_empty() {
         return Err(damaged(&first, "it has no entries".to_owned()));
     }
-    cut_unwritten(ring, dir, &views, &mut walked, logs).await?;
-    for located in &walked.entries {
-        let bytes = &files[located.file];
-        let Some((header, payload)) = read_entry(&bytes[located.at..]) else {
-            continue;
-        };
-        // Pieces are slices of the whole file's bytes: their place in it is found by address.
-        let payload_at =
-            located.at + (payload.as_ptr() as usize - bytes[located.at..].as_ptr() as usize);
-        for item in items(&header, payload) {
-            let Some(item) = item else {
-                return Err(damaged(
-                    &first,
-                    format!("entry {} does not parse", header.sequence),
-                ));
-            };
-            let slice = |part: &[u8]| {
-                let at = payload_at + (part.as_ptr() as usize - payload.as_ptr() as usize);
-                bytes.slice(at..at + part.len())
-            };
-            apply(&item, logs, dropped, slice).map_err(|what| damaged(&first, what))?;
-        }
+    let flushed = |entry: &Located| entry.header.sequence <= walked.flushed;
+    let (sure, unsure) = walked
+        .entries
+        .split_at(walked.entries.partition_point(flushed));
+    for located in sure {
+        let bytes = files.entry(located).await.map_err(unreadable)?;
+        apply_entry(bytes, logs, dropped).map_err(|what| damaged(&first, what))?;
+    }
+    // What was on its way when the process ended: a few units.
+    let mut last = Vec::with_capacity(unsure.len());
+    for located in unsure {
+        let bytes = files.entry(located).await.map_err(unreadable)?;
+        last.push(bytes.to_vec());
+    }
+    cut_unwritten(ring, dir, &mut last, logs).await?;
+    for bytes in &last {
+        apply_entry(bytes, logs, dropped).map_err(|what| damaged(&first, what))?;
     }
     Ok(())
+}
+
+fn apply_entry(bytes: &[u8], logs: &mut Logs, dropped: &mut Dropped) -> Result<(), String> {
+    let (header, payload) = read_entry(bytes).ok_or("an entry changed while it was read")?;
+    for item in items(&header, payload) {
+        let item = item.ok_or_else(|| format!("entry {} does not parse", header.sequence))?;
+        apply(&item, logs, dropped)?;
+    }
+    Ok(())
+}
+
+fn items_of(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
+    let entry = read_entry(bytes);
+    entry
+        .into_iter()
+        .flat_map(|(header, payload)| items(&header, payload).flatten())
 }
 
 /// Entries behind the last flushed mark may refer to blocks that never reached their segment: the journal
@@ -215,13 +216,12 @@ async fn read_journal(
 async fn cut_unwritten(
     ring: &Ring,
     dir: &Path,
-    files: &[&[u8]],
-    walked: &mut Walk,
+    entries: &mut Vec<Vec<u8>>,
     logs: &Logs,
 ) -> Result<(), OpenError> {
     // What is cut off may be what said that something earlier is gone: then that has to be looked at, too.
-    while let Some(at) = first_unwritten(ring, dir, files, walked, logs).await? {
-        walked.entries.truncate(at);
+    while let Some(at) = first_unwritten(ring, dir, entries, logs).await? {
+        entries.truncate(at);
     }
     Ok(())
 }
@@ -230,22 +230,17 @@ async fn cut_unwritten(
 async fn first_unwritten(
     ring: &Ring,
     dir: &Path,
-    files: &[&[u8]],
-    walked: &Walk,
+    entries: &[Vec<u8>],
     logs: &Logs,
 ) -> Result<Option<usize>, OpenError> {
     let mut created: HashMap<LogKey, String> = HashMap::new();
-    let gone = gone_later(files, walked);
-    for at in 0..walked.entries.len() {
-        let located = walked.entries[at];
-        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else {
-            continue;
-        };
-        for item in items(&header, payload).flatten() {
+    let gone = gone_later(entries);
+    for (at, entry) in entries.iter().enumerate() {
+        for item in items_of(entry) {
             match item {
                 Item::Create { key, topic, .. } => drop(created.insert(key, topic.to_owned())),
-                Item::Append(append) if header.sequence > walked.flushed => {
-                    // Dropped or deleted later, with its files perhaps: an acknowledged entry says so.
+                Item::Append(append) => {
+                    // Dropped or deleted later, with its files perhaps.
                     let start = gone.get(&append.key).copied().unwrap_or(i64::MIN);
                     if append.end_offset <= start {
                         continue;
@@ -269,22 +264,17 @@ async fn first_unwritten(
     Ok(None)
 }
 
-/// The log start that the journal's entries lead to; above everything for a log that is dropped.
-fn gone_later(files: &[&[u8]], walked: &Walk) -> HashMap<LogKey, i64> {
+/// The log start that these entries lead to; above everything for a log that is dropped.
+fn gone_later(entries: &[Vec<u8>]) -> HashMap<LogKey, i64> {
     let mut gone: HashMap<LogKey, i64> = HashMap::new();
-    for located in &walked.entries {
-        let Some((header, payload)) = read_entry(&files[located.file][located.at..]) else {
-            continue;
+    for item in entries.iter().flat_map(|entry| items_of(entry)) {
+        let (key, offset) = match item {
+            Item::Drop { key } => (key, i64::MAX),
+            Item::LogStart { key, offset } => (key, offset),
+            _ => continue,
         };
-        for item in items(&header, payload).flatten() {
-            let (key, offset) = match item {
-                Item::Drop { key } => (key, i64::MAX),
-                Item::LogStart { key, offset } => (key, offset),
-                _ => continue,
-            };
-            let start = gone.entry(key).or_insert(offset);
-            *start = offset.max(*start);
-        }
+        let start = gone.entry(key).or_insert(offset);
+        *start = offset.max(*start);
     }
     gone
 }
@@ -324,12 +314,7 @@ async fn blocks_are_there(
     Ok(true)
 }
 
-fn apply(
-    item: &Item<'_>,
-    logs: &mut Logs,
-    dropped: &mut Dropped,
-    slice: impl Fn(&[u8]) -> Bytes,
-) -> Result<(), String> {
+fn apply(item: &Item<'_>, logs: &mut Logs, dropped: &mut Dropped) -> Result<(), String> {
     match item {
         Item::Create {
             key,
@@ -352,13 +337,13 @@ fn apply(
             bytes,
         } => {
             if let Some(log) = logs.get_mut(key) {
-                log.keep(*segment, *position, bytes.len() as u64, Some(slice(bytes)));
+                log.keep(*segment, *position, bytes.len() as u64, Some(bytes));
             }
         }
         // A log that is not known was dropped: the table is ahead of this entry.
         Item::Append(append) => {
             if let Some(log) = logs.get_mut(&append.key) {
-                log.append(append, slice)?;
+                log.append(append)?;
             }
         }
     }
@@ -389,31 +374,22 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
 
 impl Recovered {
     /// Keeps a piece unless its segment has it for sure.
-    fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<Bytes>) {
+    fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<&[u8]>) {
         if (segment, position + len) > self.row.settled {
             self.pieces.push(PieceAt {
                 segment,
                 position,
                 len,
-                bytes,
+                bytes: bytes.map(<[u8]>::to_vec),
             });
         }
     }
 
-    fn append(
-        &mut self,
-        append: &Append<'_>,
-        slice: impl Fn(&[u8]) -> Bytes,
-    ) -> Result<(), String> {
+    fn append(&mut self, append: &Append<'_>) -> Result<(), String> {
         for piece in &append.pieces {
             match *piece {
                 Piece::Inline { position, bytes } => {
-                    self.keep(
-                        append.segment,
-                        position,
-                        bytes.len() as u64,
-                        Some(slice(bytes)),
-                    );
+                    self.keep(append.segment, position, bytes.len() as u64, Some(bytes));
                 }
                 Piece::Direct { position, len, .. } => {
                     self.keep(append.segment, position, u64::from(len), None)
@@ -440,12 +416,14 @@ impl Recovered {
         let end = self.row.segments.last().map_or(0, |s| s.bytes);
         if self.row.log_end_offset != append.end_offset || end != append.to {
             return Err(format!(
-                "{}-{} ends at offset {} and byte {end} instead of {} and {}",
+                "{}-{} ends at offset {} and byte {end} instead of {} and {}, with what begins at {} of segment {}",
                 self.row.topic,
                 append.key.id.partition,
                 self.row.log_end_offset,
                 append.end_offset,
-                append.to
+                append.to,
+                append.from,
+                append.segment,
             ));
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream_ring::{Buffer, Bytes, File, Ring, fs};
+use millstream_ring::{Buffer, File, Ring, fs};
 
 use super::budget::Budget;
 use super::core_dir::{CommitCallbacks, CoreDir, Errand};
@@ -329,7 +329,7 @@ fn runs_of(
     pieces: Vec<crate::recovery::PieceAt>,
     starts: &HashMap<i64, u64>,
 ) -> (Vec<Run>, Vec<Range<u64>>) {
-    let mut inline: Vec<(u64, i64, Bytes)> = Vec::new();
+    let mut inline: Vec<(u64, i64, Vec<u8>)> = Vec::new();
     let mut direct = Vec::new();
     for piece in pieces {
         // Segments below the log start are gone.
@@ -356,10 +356,7 @@ fn runs_of(
                 run.bytes
                     .extend_from_slice(bytes.get(known..).unwrap_or_default());
             }
-            _ => runs.push(Run {
-                start: at,
-                bytes: bytes.to_vec(),
-            }),
+            _ => runs.push(Run { start: at, bytes }),
         }
     }
     (runs, direct)

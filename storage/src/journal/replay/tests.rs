@@ -81,7 +81,7 @@ fn entries_are_found_in_order_across_files() {
     files.push(2, true);
     files.next_file(2);
     files.push(3, true);
-    let walk = walk(&files.files, CHAIN).expect("whole");
+    let walk = walk_bytes(&files.files, CHAIN).expect("whole");
     assert_eq!(sequences(&walk), [1, 2, 3]);
     assert_eq!(walk.flushed, 2);
 }
@@ -94,9 +94,12 @@ fn entries_of_another_generation_do_not_count() {
         generation: 6,
         ..CHAIN
     };
-    assert_eq!(walk(&files.files, other).expect("empty"), Walk::default());
     assert_eq!(
-        walk(&Vec::<Vec<u8>>::new(), CHAIN).expect("empty"),
+        walk_bytes(&files.files, other).expect("empty"),
+        Walk::default()
+    );
+    assert_eq!(
+        walk_bytes(&Vec::<Vec<u8>>::new(), CHAIN).expect("empty"),
         Walk::default()
     );
 }
@@ -108,7 +111,7 @@ fn a_cut_anywhere_keeps_the_whole_entries_before_it() {
     for cut in 0..FILE / 512 {
         let mut bytes = files.files[0].clone();
         bytes.truncate(cut * 512);
-        let walk = walk(&[bytes], CHAIN).expect("a torn end is no damage");
+        let walk = walk_bytes(&[bytes], CHAIN).expect("a torn end is no damage");
         let whole = [1, 3, 6, 7, 9].iter().filter(|end| *end * 8 <= cut).count();
         // An entry's padding may be cut off: its payload counts.
         assert!(
@@ -125,7 +128,7 @@ fn a_flipped_bit_ends_the_journal_or_is_damage() {
     for at in (0..4 * BLOCK as usize).step_by(97) {
         let mut bytes = files.files[0].clone();
         bytes[at] ^= 1;
-        let walk = walk(&[bytes], CHAIN).expect("nothing of it was flushed");
+        let walk = walk_bytes(&[bytes], CHAIN).expect("nothing of it was flushed");
         let before = at / BLOCK as usize;
         assert_eq!(
             sequences(&walk),
@@ -144,7 +147,7 @@ fn a_missing_entry_that_was_flushed_is_damage() {
     files.push(1, true);
     files.files[0][BLOCK as usize + 100] ^= 1;
     assert_eq!(
-        walk(&files.files, CHAIN),
+        walk_bytes(&files.files, CHAIN),
         Err(Broken::Gap { end: 2, flushed: 2 })
     );
 }
@@ -157,7 +160,7 @@ fn later_entries_behind_an_unwritten_one_are_dropped() {
     files.next_file(1);
     files.push(1, false);
     files.files[0][BLOCK as usize..].fill(0);
-    let walk = walk(&files.files, CHAIN).expect("never acknowledged");
+    let walk = walk_bytes(&files.files, CHAIN).expect("never acknowledged");
     assert_eq!(sequences(&walk), [1]);
 }
 
@@ -178,7 +181,7 @@ fn a_reused_file_whose_first_write_was_torn_does_not_hide_the_others() {
     let torn = files.files[0][BLOCK as usize..2 * BLOCK as usize].to_vec();
     files.files[0] = before;
     files.files[0][BLOCK as usize..2 * BLOCK as usize].copy_from_slice(&torn);
-    let walk = walk(&files.files, CHAIN).expect("whole");
+    let walk = walk_bytes(&files.files, CHAIN).expect("whole");
     assert_eq!(sequences(&walk), [4, 5, 6, 7, 8, 9]);
 }
 
@@ -190,7 +193,7 @@ fn entries_below_the_replay_mark_are_left_out() {
     files.push(1, true);
     files.replay_from = 2;
     files.push(1, true);
-    let walk = walk(&files.files, CHAIN).expect("whole");
+    let walk = walk_bytes(&files.files, CHAIN).expect("whole");
     assert_eq!(sequences(&walk), [2, 3]);
 }
 
