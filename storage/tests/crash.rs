@@ -8,6 +8,7 @@ use harness::*;
 use millstream_ring::{Ring, block_on};
 use millstream_storage::{OpenError, Stopped, Store, open};
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 
 /// Leaves a directory as a crash does: `logs` logs, everything acknowledged.
 fn crashed(path: &Path, seed: u64, logs: i32, batches: usize) -> Vec<ModelLog> {
@@ -251,4 +252,134 @@ fn a_log_that_nobody_knows_becomes_stray_and_keeps_its_files() {
             .any(|n| n.starts_with("model-topic-1.") && n.ends_with("-stray")),
         "{names:?}"
     );
+}
+
+/// How a log loses all it has.
+#[derive(Clone, Copy, Debug)]
+enum Emptied {
+    DeleteRecords,
+    Retention,
+    Both,
+}
+
+#[test]
+fn an_emptied_log_goes_on_at_its_end_whatever_crashes() {
+    let seed = seed("emptied");
+    for how in [Emptied::DeleteRecords, Emptied::Retention, Emptied::Both] {
+        let dir = temp();
+        let mut model = crashed(dir.path(), seed, 3, 60);
+        for round in 0..6 {
+            let (path, taken) = (dir.path().to_owned(), model);
+            let core = move || {
+                block_on(move |ring| async move {
+                    let store = start(&ring, options(&path)).await;
+                    let model = empty_logs(&store, seed + round, taken, how, round).await;
+                    if round % 3 == 2 {
+                        stop(&ring, &store).await;
+                    }
+                    model
+                })
+            };
+            model = watched("an emptied log", core);
+        }
+    }
+}
+
+/// Checks that no offset went back, appends to some, empties all, and appends to some again.
+async fn empty_logs(
+    store: &Store,
+    seed: u64,
+    mut model: Vec<ModelLog>,
+    how: Emptied,
+    round: u64,
+) -> Vec<ModelLog> {
+    let mut rng = rng(seed);
+    for (n, expected) in model.iter_mut().enumerate() {
+        let log = store.log(&log_id(n as i32)).expect("is there");
+        log.set_config(millstream_storage::LogConfig {
+            retention_ms: 1,
+            // As good as never: what is to be removed is left to the next start.
+            file_delete_delay_ms: 3_600_000,
+            ..config()
+        });
+        assert_eq!(
+            log.log_end_offset(),
+            expected.end(),
+            "offsets do not go back"
+        );
+        verify(&log, expected, 30_000).await;
+        let more = async |rng: &mut ChaCha8Rng, expected: &mut ModelLog| {
+            let bytes = rng.random_range(1..200_000);
+            let (appended, stored) = append(&log, &batch(rng, bytes, 0), 1);
+            expected.batches.push(stored);
+            store.wait(appended.ticket).await.expect("flushed");
+        };
+        if rng.random_bool(0.5) {
+            more(&mut rng, expected).await;
+        }
+        if !matches!(how, Emptied::Retention) {
+            log.delete_records(-1).await.expect("deletes records");
+        }
+        if !matches!(how, Emptied::DeleteRecords) {
+            log.retain(i64::MAX).await.expect("retains");
+        }
+        expected.start = log.log_start_offset();
+        assert_eq!(expected.start, expected.end(), "all of it is gone");
+        if round % 2 == 1 && rng.random_bool(0.7) {
+            more(&mut rng, expected).await;
+        }
+    }
+    model
+}
+
+#[test]
+fn files_of_dropped_segments_are_removed_after_a_crash() {
+    let dir = temp();
+    let seed = seed("leftovers");
+    let path = dir.path().to_owned();
+    let mut model = crashed(&path, seed, 1, 400);
+    model = watched("a crash before files are removed", move || {
+        block_on(move |ring| async move {
+            let store = start(&ring, options(&path)).await;
+            empty_logs(&store, seed, model, Emptied::Both, 0).await
+        })
+    });
+    let partition = dir.path().join(format!("{TOPIC}-0"));
+    let deleted = |name: &str| name.ends_with(".deleted");
+    assert!(
+        names(&partition).iter().any(|n| deleted(n)),
+        "they wait for their time"
+    );
+    // A segment that was begun and never written to, and one from long ago.
+    std::fs::write(partition.join("00000000000000000001.log"), [0; 5000]).expect("writes");
+    std::fs::write(partition.join("00000000000000000001.index"), [0; 8]).expect("writes");
+    let path = dir.path().to_owned();
+    watched("leftovers", move || {
+        block_on(move |ring| async move {
+            let store = start(&ring, options(&path)).await;
+            let old = |name: &str| deleted(name) || name.starts_with("00000000000000000001.");
+            while names(&partition).iter().any(|n| old(n)) {
+                ring.sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let log = store.log(&log_id(0)).expect("is there");
+            assert_eq!(log.log_end_offset(), model[0].end());
+            let above = partition.join(format!("{:020}.log", model[0].end() + 1000));
+            std::fs::write(&above, [0; 100]).expect("writes");
+            let (appended, _) = append(&log, &batch(&mut rng(seed), 100, 0), 1);
+            store.wait(appended.ticket).await.expect("flushed");
+            stop(&ring, &store).await;
+            let logs = names(&partition)
+                .iter()
+                .filter(|n| n.ends_with(".log"))
+                .count();
+            assert_eq!(logs, 1, "nothing stays that Kafka would take for a segment");
+        })
+    });
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).expect("lists");
+    entries
+        .map(|e| e.expect("lists").file_name().into_string().expect("a name"))
+        .collect()
 }

@@ -224,5 +224,8 @@ pub fn temp() -> tempfile::TempDir {
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     // Not in /tmp: that may be a tmpfs, where there is no direct I/O.
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    tempfile::tempdir_in(target).expect("a temporary directory")
+    let mut dir = tempfile::tempdir_in(target).expect("a temporary directory");
+    // For a look at what a failure left.
+    dir.disable_cleanup(std::env::var_os("MILLSTREAM_KEEP").is_some());
+    dir
 }
