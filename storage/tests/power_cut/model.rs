@@ -227,7 +227,8 @@ pub async fn verify_bytes(log: &Rc<Log>, model: &ModelLog, name: &str) {
     while at < end {
         let read = log.read(at, 256 << 10, end, true).await.expect("reads");
         assert!(read.bytes > 0, "{name}: nothing at {at} of {end}");
-        let bytes: Vec<u8> = read.parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(read.bytes);
+        read.parts.iter().for_each(|part| bytes.extend_from_slice(part));
         for batch in Batches::new(&bytes) {
             let (header, raw) = batch.expect("whole batches only");
             let stored = expected.next().expect("no more than was appended");
