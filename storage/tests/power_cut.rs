@@ -15,8 +15,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use millstream_ring::Ring;
 use millstream_ring::sim::{self, Cut, Disk, Options, Stage};
+use millstream_ring::{Ring, fs};
 use millstream_storage::{Stopped, StorageOptions, Store, open};
 use model::{Found, Model, verify};
 use rand::{Rng, SeedableRng};
@@ -75,6 +75,7 @@ fn options() -> StorageOptions {
     let mut options = StorageOptions::new(vec![DIR.into()]);
     options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
     options.journal_file_bytes = 4 << 20;
+    options.journal_files = 3;
     options.tail_bytes = 3 << 20;
     options.descriptors_max = 64;
     options.reserve_bytes = Some(0);
@@ -126,7 +127,7 @@ fn one_disk(seed: u64, only: Option<u64>, tried: &AtomicU64, wanted: u64) {
         };
         let mut options = Options::new(seed ^ (session << 32), disk);
         options.on_cut = Some(Box::new(move |cut| look.at(&cut)));
-        let (model, topics) = (model.clone(), topics.clone());
+        let (shared, model, topics) = (model.clone(), model.clone(), topics.clone());
         let count = cuts.get();
         let outcome = sim::run(options, move |ring, controls| async move {
             let rng = ChaCha8Rng::seed_from_u64(seed ^ (session << 48));
@@ -134,7 +135,10 @@ fn one_disk(seed: u64, only: Option<u64>, tried: &AtomicU64, wanted: u64) {
         });
         disk = match outcome.value {
             Ok(Some(disk)) => disk,
-            Ok(None) => outcome.disk,
+            Ok(None) => {
+                scanned(outcome.disk.clone(), &shared.borrow(), seed);
+                outcome.disk
+            }
             Err(end) => panic!("the work hangs: {end:?} after {:?}", outcome.took),
         };
         tried.fetch_add(cuts.get() - count, Ordering::Relaxed);
@@ -240,6 +244,27 @@ fn after(mut model: Model, found: &BTreeMap<i32, Found>) -> Model {
         log.cut_to(&found[n]);
     }
     model
+}
+
+/// After a clean stop Kafka's files alone, without our table, tell the same.
+fn scanned(disk: Disk, model: &Model, seed: u64) {
+    let model = model.clone();
+    let outcome = sim::run(Options::new(seed, disk), move |ring, _| async move {
+        for entry in fs::list(Path::new(DIR)).expect("lists") {
+            let name = entry.name.to_string_lossy().into_owned();
+            if name.starts_with(".millstream-table") {
+                let path = Path::new(DIR).join(name);
+                fs::unlink(&ring, &path).await.expect("removes");
+            }
+        }
+        let opened = open(&ring, options()).await.expect("opens");
+        assert!(opened.logs().all(|log| log.adopted), "read as Kafka's");
+        let (seeds, _finish) = opened.divide(1, |_| Some(0));
+        let seed = seeds.into_iter().next().expect("one core");
+        let store = Store::start(&ring, seed).await.expect("starts");
+        verify(&store, &model).await;
+    });
+    assert!(outcome.value.is_ok(), "the scan hangs: {:?}", outcome.value);
 }
 
 /// Starts on `disk`, and compares. Also answers the disk after a power cut somewhere in that start, or at its end.

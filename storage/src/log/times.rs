@@ -175,7 +175,7 @@ impl Log {
             }
             let bytes = flat(&read.parts);
             for (header, _) in Batches::new(&bytes).map_while(Result::ok) {
-                // The log may start inside its first batch, which counts as well.
+                // Also the batch that the log start lies in: its producer would be unknown otherwise, and a retry a new batch.
                 if header.next_offset() > from {
                     recovery.headers.push(header);
                 }

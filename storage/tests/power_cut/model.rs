@@ -1,4 +1,5 @@
 //! What the logs must contain after a power cut.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -228,7 +229,9 @@ pub async fn verify_bytes(log: &Rc<Log>, model: &ModelLog, name: &str) {
         let read = log.read(at, 256 << 10, end, true).await.expect("reads");
         assert!(read.bytes > 0, "{name}: nothing at {at} of {end}");
         let mut bytes = Vec::with_capacity(read.bytes);
-        read.parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        read.parts
+            .iter()
+            .for_each(|part| bytes.extend_from_slice(part));
         for batch in Batches::new(&bytes) {
             let (header, raw) = batch.expect("whole batches only");
             let stored = expected.next().expect("no more than was appended");

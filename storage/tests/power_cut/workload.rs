@@ -1,4 +1,5 @@
 //! What is going on while the power fails.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::cell::RefCell;
 use std::rc::Rc;

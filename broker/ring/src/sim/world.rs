@@ -110,6 +110,12 @@ impl World {
             return Pending(answer);
         }
         let changes = request.changes();
+        if let Request::Sync { file, .. } = &request
+            && self.disk.borrow_mut().inode_mut(file.inode).sync_failed
+        {
+            let again = self.syncs_after_failure.get() + 1;
+            self.syncs_after_failure.set(again);
+        }
         let due = self.now.get() + self.latency(&request);
         let number = self.next_flight.get();
         self.next_flight.set(number + 1);
@@ -199,12 +205,6 @@ impl World {
         let reply = {
             let mut disk = self.disk.borrow_mut();
             disk.now_ms = self.wall_ms();
-            if let Request::Sync { file, .. } = request
-                && disk.inode_mut(file.inode).sync_failed
-            {
-                self.syncs_after_failure
-                    .set(self.syncs_after_failure.get() + 1);
-            }
             match (fault, request) {
                 (None, _) => request.apply(&mut disk),
                 (Some(error), Request::Sync { file, .. }) => {
