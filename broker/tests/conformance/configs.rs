@@ -245,6 +245,7 @@ const OURS: &[&str] = &[
     "log.dir.lock.wait.ms",
     "log.dir.reserve.bytes",
     "log.files.open.max",
+    "memory.bytes",
     "tail.memory.bytes",
 ];
 

@@ -153,7 +153,7 @@ pub(crate) fn walk(files: &[Vec<Located>]) -> Result<Walk, Broken> {
     }
     if flushed_max > end {
         return Err(Broken::Gap {
-            end: end + 1,
+            end: end.saturating_add(1),
             flushed: flushed_max,
         });
     }
