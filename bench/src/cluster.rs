@@ -1,63 +1,41 @@
 //! Where to send: creates missing topics and finds the leaders. Blocking, before any load.
 
+mod admin;
+mod call;
+
 use std::collections::HashMap;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use millstream_protocol::api::ApiKey;
-use millstream_protocol::batch::BatchBuilder;
-use millstream_protocol::compress::Codec;
 use millstream_protocol::error::ErrorCode;
-use millstream_protocol::frame;
-use millstream_protocol::header::{self, RequestHeader};
-use millstream_protocol::message::{Message, Records};
+use millstream_protocol::header;
 use millstream_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
-};
-use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
-use millstream_protocol::messages::find_coordinator::{
-    FindCoordinatorRequest, FindCoordinatorResponse,
-};
-use millstream_protocol::messages::init_producer_id::{
-    InitProducerIdRequest, InitProducerIdResponse,
 };
 use millstream_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
 };
-use millstream_protocol::messages::produce::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use millstream_protocol::wire::Writer;
 
 use crate::Fault;
-use crate::produce::request::VERSION as PRODUCE_VERSION;
+pub use admin::{ProducerId, coordinator, delete_topic, producer_ids};
+pub use call::{call, connect, receive, request, send};
 
-/// The name every request carries.
-pub const CLIENT_ID: &str = "millstream-bench";
 const METADATA_VERSION: i16 = 9;
 const CREATE_TOPICS_VERSION: i16 = 5;
-const DELETE_TOPICS_VERSION: i16 = 5;
-const FIND_COORDINATOR_VERSION: i16 = 4;
-const INIT_PRODUCER_ID_VERSION: i16 = 4;
-/// Larger than the metadata of any topics a run creates.
-const RESPONSE_MAX: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The topic's partitions and who leads them now, asked once.
+pub fn leaders_now(bootstrap: &str, topic: &str) -> Result<Vec<Target>, Fault> {
+    Ok(look(&mut connect(bootstrap)?, &[topic.to_owned()])?.targets?)
+}
 
 /// Who leads a partition now, asked once.
 pub fn leader(bootstrap: &str, topic: &str, partition: i32) -> Result<SocketAddr, Fault> {
-    let mut broker = connect(bootstrap)?;
-    let targets = look(&mut broker, &[topic.to_owned()])?.targets?;
+    let targets = leaders_now(bootstrap, topic)?;
     let target = targets.iter().find(|target| target.partition == partition);
     Ok(target.ok_or("the partition is gone")?.leader)
-}
-
-/// Who an idempotent producer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerId {
-    pub id: i64,
-    pub epoch: i16,
 }
 
 /// One partition and the broker that leads it.
@@ -121,149 +99,6 @@ pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
 pub fn answers(bootstrap: &str) -> bool {
     let asked = connect(bootstrap).and_then(|mut broker| look(&mut broker, &[]));
     asked.is_ok()
-}
-
-/// Deletes a topic.
-pub fn delete_topic(bootstrap: &str, topic: &str) -> Result<(), Fault> {
-    let mut broker = connect(bootstrap)?;
-    let request = DeleteTopicsRequest {
-        topic_names: vec![topic.into()],
-        timeout_ms: 60_000,
-        ..DeleteTopicsRequest::default()
-    };
-    let (api, version) = (ApiKey::DeleteTopics, DELETE_TOPICS_VERSION);
-    let frame = call(&mut broker, api, version, &request)?;
-    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
-    let response = DeleteTopicsResponse::read(&mut body, version)?;
-    let code = response
-        .responses
-        .first()
-        .map_or(0, |topic| topic.error_code);
-    // Where creating it had failed there is none.
-    match code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
-        true => Ok(()),
-        false => Err(error_name(code).into()),
-    }
-}
-
-/// Produces one record to the topic's last partition, as often as it takes until it is acknowledged.
-pub fn produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match try_produce_one(bootstrap, topic) {
-            Err(fault) if Instant::now() > deadline => return Err(fault),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            done => return done,
-        }
-    }
-}
-
-fn try_produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
-    let targets = look(&mut connect(bootstrap)?, &[topic.to_owned()])?.targets?;
-    let target = targets.last().ok_or("a topic without partitions")?;
-    let mut broker = connect(&target.leader.to_string())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let now = i64::try_from(now)?;
-    let mut batch = BatchBuilder::new(Codec::None, now);
-    batch.push(now, None, Some(b"one"), &[]);
-    let batch = batch.finish(0);
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 30_000,
-        topic_data: vec![TopicProduceData {
-            name: topic.into(),
-            partition_data: vec![PartitionProduceData {
-                index: target.partition,
-                records: Records::Borrowed(&batch),
-            }],
-            ..TopicProduceData::default()
-        }],
-        ..ProduceRequest::default()
-    };
-    let (api, version) = (ApiKey::Produce, PRODUCE_VERSION);
-    let frame = call(&mut broker, api, version, &request)?;
-    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
-    let response = ProduceResponse::read(&mut body, version)?;
-    let topic = response.responses.first();
-    let partition = topic.and_then(|topic| topic.partition_responses.first());
-    match partition.ok_or("an empty answer")?.error_code {
-        0 => Ok(()),
-        code => Err(error_name(code).into()),
-    }
-}
-
-/// Who coordinates a group. Waits for the broker to create the offsets topic, if it has to.
-pub fn coordinator(bootstrap: &str, group: &str) -> Result<SocketAddr, Fault> {
-    let mut broker = connect(bootstrap)?;
-    let request = FindCoordinatorRequest {
-        coordinator_keys: vec![group.into()],
-        ..FindCoordinatorRequest::default()
-    };
-    let (api, version) = (ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let frame = call(&mut broker, api, version, &request)?;
-        let (_, mut body) = header::read_response(&frame, api.row(), version)?;
-        let response = FindCoordinatorResponse::read(&mut body, version)?;
-        let found = response.coordinators.first().ok_or("an empty answer")?;
-        match ErrorCode::from_code(found.error_code) {
-            Some(ErrorCode::None) => {
-                let port = u16::try_from(found.port)?;
-                return Ok(TcpStream::connect((&*found.host, port))?.peer_addr()?);
-            }
-            Some(code) if code.retriable() && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            _ => return Err(format!("group {group}: {}", error_name(found.error_code)).into()),
-        }
-    }
-}
-
-/// As many new producer ids.
-pub fn producer_ids(bootstrap: &str, count: usize) -> Result<Vec<ProducerId>, Fault> {
-    let mut broker = connect(bootstrap)?;
-    (0..count).map(|_| producer_id(&mut broker)).collect()
-}
-
-fn producer_id(broker: &mut TcpStream) -> Result<ProducerId, Fault> {
-    let request = InitProducerIdRequest {
-        transactional_id: None,
-        transaction_timeout_ms: 60_000,
-        ..InitProducerIdRequest::default()
-    };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let frame = call(
-            broker,
-            ApiKey::InitProducerId,
-            INIT_PRODUCER_ID_VERSION,
-            &request,
-        )?;
-        let row = ApiKey::InitProducerId.row();
-        let (_, mut body) = header::read_response(&frame, row, INIT_PRODUCER_ID_VERSION)?;
-        let response = InitProducerIdResponse::read(&mut body, INIT_PRODUCER_ID_VERSION)?;
-        match ErrorCode::from_code(response.error_code) {
-            Some(ErrorCode::None) => {
-                return Ok(ProducerId {
-                    id: response.producer_id,
-                    epoch: response.producer_epoch,
-                });
-            }
-            // A broker that has just started may still be loading.
-            Some(code) if code.retriable() && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            _ => return Err(format!("a producer id: {}", error_name(response.error_code)).into()),
-        }
-    }
-}
-
-/// A blocking connection for questions outside the load.
-pub fn connect(bootstrap: &str) -> Result<TcpStream, Fault> {
-    let broker = TcpStream::connect(bootstrap).map_err(|error| format!("{bootstrap}: {error}"))?;
-    broker.set_nodelay(true)?;
-    broker.set_read_timeout(Some(PATIENCE))?;
-    Ok(broker)
 }
 
 /// What Metadata said.
@@ -394,58 +229,4 @@ fn create(broker: &mut TcpStream, options: &TopicOptions, names: &[String]) -> R
 pub fn error_name(code: i16) -> String {
     ErrorCode::from_code(code)
         .map_or_else(|| format!("error {code}"), |code| code.name().to_owned())
-}
-
-/// A request frame; what [`millstream_protocol::wire::Encoded`] leaves out stays out.
-pub fn request<'a, M: Message<'a>>(
-    api: ApiKey,
-    version: i16,
-    body: &M,
-) -> Result<millstream_protocol::wire::Encoded, Fault> {
-    let mut writer: Writer = frame::open(256);
-    let header = RequestHeader {
-        api_key: api as i16,
-        api_version: version,
-        correlation_id: 0,
-        client_id: Some(CLIENT_ID.into()),
-    };
-    header::write(&mut writer, &header, api.row());
-    body.write(&mut writer, version);
-    Ok(frame::close(writer)?)
-}
-
-/// One question and its answer's frame, without the length.
-pub fn call<'a, M: Message<'a>>(
-    broker: &mut TcpStream,
-    api: ApiKey,
-    version: i16,
-    body: &M,
-) -> Result<Vec<u8>, Fault> {
-    send(broker, api, version, body)?;
-    receive(broker, api)
-}
-
-/// Sends a request; its answer is the next that [`receive`] returns after those to earlier ones.
-pub fn send<'a, M: Message<'a>>(
-    broker: &mut TcpStream,
-    api: ApiKey,
-    version: i16,
-    body: &M,
-) -> Result<(), Fault> {
-    Ok(broker.write_all(&request(api, version, body)?.bytes)?)
-}
-
-/// The next answer's frame, without the length.
-pub fn receive(broker: &mut TcpStream, api: ApiKey) -> Result<Vec<u8>, Fault> {
-    let mut prefix = [0; frame::PREFIX];
-    broker
-        .read_exact(&mut prefix)
-        .map_err(|error| format!("{api:?} was not answered: {error}"))?;
-    let length = frame::length(prefix, RESPONSE_MAX)?;
-    let mut response = Vec::new();
-    broker.take(length as u64).read_to_end(&mut response)?;
-    if response.len() < length {
-        return Err(format!("{api:?}: the connection was closed").into());
-    }
-    Ok(response)
 }

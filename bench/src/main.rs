@@ -37,6 +37,7 @@ mod workload;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Whatever ends a run; shown to the user as one line.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -92,7 +93,19 @@ fn outcome_of(words: &[String]) -> Result<report::Outcome, Fault> {
     }
 }
 
+/// Thousands of connections are as many descriptors: the soft limit is raised to the hard one.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // What remains too little is told by the connection that fails.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
 fn main() -> ExitCode {
+    raise_descriptor_limit();
     let outcome = match Cli::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Produce(options) => produce::run(&options),

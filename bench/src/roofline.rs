@@ -5,6 +5,7 @@
 //! disk varies, and one number would hide it.
 
 mod disk;
+mod in_flight;
 mod memory;
 mod network;
 mod table;

@@ -132,8 +132,17 @@ fn section(
         Some((name.clone(), chart::curve(&run.first.hgrm)))
     });
     *page += &chart::percentiles(&curves.collect::<Vec<_>>())?;
-    *page += "</div><table><tr><th><th>MB/s<th>requests/s<th>p50 ms<th>p99 ms<th>p99.99 ms<th>CPU s/GB<th>CPU µs/request<th>memory MiB<th>of the disk's roofline";
-    for (at, name) in names.iter().enumerate() {
+    *page += "</div>";
+    figures(page, comparison, workload);
+    faults(page, &names, workload);
+    histograms(page, &names, workload);
+    Ok(())
+}
+
+/// Medians of all that was measured.
+fn figures(page: &mut String, comparison: &Comparison, workload: &WorkloadResult) {
+    *page += "<table><tr><th><th>MB/s<th>requests/s<th>p50 ms<th>p99 ms<th>p99.99 ms<th>CPU s/GB<th>CPU µs/request<th>memory MiB<th>of the disk's roofline";
+    for (at, name) in names(comparison).iter().enumerate() {
         let ms = |of: fn(&crate::report::LatencyNs) -> u64| {
             cell(workload.median(at, |outcome| {
                 Some(of(&outcome.first.latency_ns) as f64 / 1e6)
@@ -165,7 +174,9 @@ fn section(
         );
     }
     *page += "</table>";
-    faults(page, &names, workload);
+}
+
+fn histograms(page: &mut String, names: &[String], workload: &WorkloadResult) {
     *page += "<details><summary>histograms of all rounds</summary>";
     for (name, runs) in names.iter().zip(&workload.runs) {
         for (round, run) in runs.iter().enumerate() {
@@ -182,7 +193,6 @@ fn section(
         }
     }
     *page += "</details>";
-    Ok(())
 }
 
 fn cell(value: Option<f64>) -> String {

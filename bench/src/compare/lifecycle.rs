@@ -1,14 +1,26 @@
 //! W12 and W13: start, restart after kill -9, memory. Only for systems that we start; one at a time, the others stopped.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use millstream_protocol::api::ApiKey;
+use millstream_protocol::batch::BatchBuilder;
+use millstream_protocol::compress::Codec;
+use millstream_protocol::header;
+use millstream_protocol::message::Records;
+use millstream_protocol::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 
 use super::system::System;
 use super::{Comparison, Options};
 use crate::Fault;
 use crate::cluster::{self, TopicOptions};
+use crate::produce::request::VERSION as PRODUCE_VERSION;
 use crate::report::Process;
 
 const TOPIC: &str = "lifecycle";
+/// How long a restarted broker may refuse a record.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts each system without data, fills it, kills it and starts it again.
 pub fn measure(
@@ -83,6 +95,52 @@ fn restart(system: &mut System, options: &Options) -> Result<f64, Fault> {
     let began = Instant::now();
     system.start()?;
     cluster::prepare(&topics)?;
-    cluster::produce_one(&topics.bootstrap, TOPIC)?;
+    produce_one(&topics.bootstrap, TOPIC)?;
     Ok(began.elapsed().as_secs_f64())
+}
+
+/// Produces one record to the topic's last partition, as often as it takes until it is acknowledged.
+fn produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match try_produce_one(bootstrap, topic) {
+            Err(fault) if Instant::now() > deadline => return Err(fault),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            done => return done,
+        }
+    }
+}
+
+fn try_produce_one(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let targets = cluster::leaders_now(bootstrap, topic)?;
+    let target = targets.last().ok_or("a topic without partitions")?;
+    let mut broker = cluster::connect(&target.leader.to_string())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let now = i64::try_from(now)?;
+    let mut batch = BatchBuilder::new(Codec::None, now);
+    batch.push(now, None, Some(b"one"), &[]);
+    let batch = batch.finish(0);
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: topic.into(),
+            partition_data: vec![PartitionProduceData {
+                index: target.partition,
+                records: Records::Borrowed(&batch),
+            }],
+            ..TopicProduceData::default()
+        }],
+        ..ProduceRequest::default()
+    };
+    let (api, version) = (ApiKey::Produce, PRODUCE_VERSION);
+    let frame = cluster::call(&mut broker, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    let response = ProduceResponse::read(&mut body, version)?;
+    let topic = response.responses.first();
+    let partition = topic.and_then(|topic| topic.partition_responses.first());
+    match partition.ok_or("an empty answer")?.error_code {
+        0 => Ok(()),
+        code => Err(cluster::error_name(code).into()),
+    }
 }

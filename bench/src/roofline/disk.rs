@@ -1,17 +1,16 @@
 //! A directory's device: one file, written and read with O_DIRECT through the ring.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use millstream_ring::{BLOCK, Buffer, Bytes, CoreOptions, File, Open, Ring, fs};
 use serde::{Deserialize, Serialize};
 
+use super::in_flight::{Commit, Work};
 use super::{Latency, Rate, SLICES};
 use crate::Fault;
 use crate::produce::payload::noise;
@@ -277,140 +276,5 @@ impl Area {
         let began = Instant::now();
         self.file.sync_data().await?;
         Ok(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-/// As many tasks as operations shall be in flight, each doing one after another.
-struct Work {
-    stop: Rc<Cell<bool>>,
-    live: Rc<Cell<usize>>,
-    bytes: Rc<Cell<u64>>,
-    failed: Rc<RefCell<Option<io::Error>>>,
-}
-
-impl Work {
-    /// `one` does one operation and says how many bytes it moved; 0 ends its task.
-    fn start<F, Fut>(ring: &Ring, depth: usize, one: F) -> Work
-    where
-        F: Fn() -> Fut + 'static,
-        Fut: Future<Output = io::Result<u64>> + 'static,
-    {
-        let work = Work {
-            stop: Rc::default(),
-            live: Rc::new(Cell::new(depth)),
-            bytes: Rc::default(),
-            failed: Rc::default(),
-        };
-        let one = Rc::new(one);
-        for _ in 0..depth {
-            let one = one.clone();
-            let (stop, live) = (work.stop.clone(), work.live.clone());
-            let (bytes, failed) = (work.bytes.clone(), work.failed.clone());
-            ring.spawn(async move {
-                while !stop.get() {
-                    match one().await {
-                        Ok(0) => break,
-                        Ok(moved) => bytes.set(bytes.get() + moved),
-                        Err(error) => {
-                            failed.replace(Some(error));
-                            break;
-                        }
-                    }
-                }
-                live.set(live.get() - 1);
-            });
-        }
-        work
-    }
-
-    async fn rate(self, ring: &Ring, duration: Duration, unit: f64) -> Result<Rate, Fault> {
-        let mut slices = Vec::new();
-        for _ in 0..SLICES {
-            let (before, began) = (self.bytes.get(), Instant::now());
-            ring.sleep(duration / SLICES).await;
-            let moved = self.bytes.get() - before;
-            slices.push(moved as f64 / unit / began.elapsed().as_secs_f64());
-        }
-        self.finish(ring).await?;
-        Ok(Rate::of(slices))
-    }
-
-    /// Lets the operations in flight end; the bytes moved in all.
-    async fn finish(self, ring: &Ring) -> Result<u64, Fault> {
-        self.stop.set(true);
-        while self.live.get() > 0 {
-            ring.sleep(Duration::from_micros(100)).await;
-        }
-        match self.failed.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(self.bytes.get()),
-        }
-    }
-}
-
-/// Flushes one after another; each covers the writes that were complete when it began.
-#[derive(Default)]
-struct Commit {
-    written: Cell<u64>,
-    flushed: Cell<u64>,
-    stopped: Cell<bool>,
-    failed: Cell<bool>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Commit {
-    /// A write is complete; its number.
-    fn written(&self) -> u64 {
-        self.written.set(self.written.get() + 1);
-        self.wake();
-        self.written.get()
-    }
-
-    async fn flushed(&self, number: u64) -> io::Result<()> {
-        self.until(|| self.flushed.get() >= number || self.failed.get())
-            .await;
-        match self.failed.get() {
-            true => Err(io::Error::other("a flush failed")),
-            false => Ok(()),
-        }
-    }
-
-    async fn run(&self, file: &File) {
-        loop {
-            self.until(|| self.written.get() > self.flushed.get() || self.stopped.get())
-                .await;
-            let written = self.written.get();
-            if written == self.flushed.get() {
-                return;
-            }
-            match file.sync_data().await {
-                Ok(()) => self.flushed.set(written),
-                Err(_) => self.failed.set(true),
-            }
-            self.wake();
-            if self.failed.get() {
-                return;
-            }
-        }
-    }
-
-    fn stop(&self) {
-        self.stopped.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.waiting.take().into_iter().for_each(Waker::wake);
-    }
-
-    async fn until(&self, reached: impl Fn() -> bool) {
-        poll_fn(|context| match reached() {
-            true => Poll::Ready(()),
-            false => {
-                self.waiting.borrow_mut().push(context.waker().clone());
-                Poll::Pending
-            }
-        })
-        .await;
     }
 }

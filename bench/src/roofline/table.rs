@@ -2,84 +2,82 @@
 
 use std::fmt::Write as _;
 
+use super::disk::Disk;
+use super::memory::Memory;
 use super::{Latency, Rate, Roofline};
 
 /// One line for each figure.
 pub fn text(roofline: &Roofline) -> String {
     let mut text = String::new();
     for disk in &roofline.disks {
-        let how = if disk.direct {
-            "O_DIRECT"
-        } else {
-            "no direct I/O here"
-        };
-        heading(&mut text, &format!("disk {} ({how})", disk.dir.display()));
-        rate(
-            &mut text,
+        disk_lines(&mut text, disk);
+    }
+    let network = &roofline.network;
+    heading(&mut text, &format!("network to {}", network.to));
+    let lines = &mut text;
+    rate(
+        lines,
+        "1 MiB x 5, one connection",
+        "MB/s",
+        network.mb_per_second,
+    );
+    latency(lines, "64 bytes there and back", network.round_trip);
+    memory_lines(lines, &roofline.memory);
+    text
+}
+
+fn disk_lines(text: &mut String, disk: &Disk) {
+    let how = match disk.direct {
+        true => "O_DIRECT",
+        false => "no direct I/O here",
+    };
+    heading(text, &format!("disk {} ({how})", disk.dir.display()));
+    for (name, unit, value) in [
+        (
             "write 1 MiB x 5, new blocks",
             "MB/s",
             disk.write_new_mb_per_second,
-        );
-        rate(
-            &mut text,
+        ),
+        (
             "write 1 MiB x 5, written blocks",
             "MB/s",
             disk.write_again_mb_per_second,
-        );
-        rate(&mut text, "read 1 MiB x 5", "MB/s", disk.read_mb_per_second);
-        rate(
-            &mut text,
+        ),
+        ("read 1 MiB x 5", "MB/s", disk.read_mb_per_second),
+        (
             "write 1 MiB x 5, flushed",
             "MB/s",
             disk.flushed_1m_mb_per_second,
-        );
-        rate(
-            &mut text,
+        ),
+        (
             "write 64 KiB x 80, flushed",
             "MB/s",
             disk.flushed_64k_mb_per_second,
-        );
-        rate(
-            &mut text,
-            "write 4 KiB x 64",
-            "/s",
-            disk.writes_4k_per_second,
-        );
-        latency(&mut text, "flush after 4 KiB", disk.flush_alone);
-        latency(
-            &mut text,
-            "flush under 1 MiB writes",
-            disk.flush_under_writes,
-        );
+        ),
+        ("write 4 KiB x 64", "/s", disk.writes_4k_per_second),
+    ] {
+        rate(text, name, unit, value);
     }
-    heading(&mut text, &format!("network to {}", roofline.network.to));
+    latency(text, "flush after 4 KiB", disk.flush_alone);
+    latency(text, "flush under 1 MiB writes", disk.flush_under_writes);
+}
+
+fn memory_lines(text: &mut String, memory: &Memory) {
+    heading(text, "one core");
     rate(
-        &mut text,
-        "1 MiB x 5, one connection",
-        "MB/s",
-        roofline.network.mb_per_second,
-    );
-    latency(
-        &mut text,
-        "64 bytes there and back",
-        roofline.network.round_trip,
-    );
-    heading(&mut text, "one core");
-    let memory = &roofline.memory;
-    rate(
-        &mut text,
+        text,
         "copy 1 MiB",
         "GB/s",
         memory.copy_in_cache_gb_per_second,
     );
     rate(
-        &mut text,
+        text,
         "copy 256 MiB",
         "GB/s",
         memory.copy_in_memory_gb_per_second,
     );
     rate(
-        &mut text,
+        text,
         "CRC-32C of 1 MiB",
         "GB/s",
         memory.crc32c_gb_per_second,
@@ -89,11 +87,10 @@ pub fn text(roofline: &Roofline) -> String {
         ("to a core that sleeps in its ring", memory.hop_mailbox),
     ] {
         match hop {
-            Some(hop) => latency(&mut text, name, hop),
-            None => line(&mut text, name, "one CPU only"),
+            Some(hop) => latency(text, name, hop),
+            None => line(text, name, "one CPU only"),
         }
     }
-    text
 }
 
 fn heading(text: &mut String, name: &str) {

@@ -1,0 +1,118 @@
+//! What a run needs beside topics and leaders: producer ids, coordinators, and topics gone again.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use millstream_protocol::api::ApiKey;
+use millstream_protocol::error::ErrorCode;
+use millstream_protocol::header;
+use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use millstream_protocol::messages::find_coordinator::{
+    FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use millstream_protocol::messages::init_producer_id::{
+    InitProducerIdRequest, InitProducerIdResponse,
+};
+
+use super::{PATIENCE, call, connect, error_name};
+use crate::Fault;
+
+const DELETE_TOPICS_VERSION: i16 = 5;
+const FIND_COORDINATOR_VERSION: i16 = 4;
+const INIT_PRODUCER_ID_VERSION: i16 = 4;
+
+/// Who an idempotent producer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerId {
+    pub id: i64,
+    pub epoch: i16,
+}
+
+/// As many new producer ids.
+pub fn producer_ids(bootstrap: &str, count: usize) -> Result<Vec<ProducerId>, Fault> {
+    let mut broker = connect(bootstrap)?;
+    (0..count).map(|_| producer_id(&mut broker)).collect()
+}
+
+fn producer_id(broker: &mut TcpStream) -> Result<ProducerId, Fault> {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 60_000,
+        ..InitProducerIdRequest::default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let frame = call(
+            broker,
+            ApiKey::InitProducerId,
+            INIT_PRODUCER_ID_VERSION,
+            &request,
+        )?;
+        let row = ApiKey::InitProducerId.row();
+        let (_, mut body) = header::read_response(&frame, row, INIT_PRODUCER_ID_VERSION)?;
+        let response = InitProducerIdResponse::read(&mut body, INIT_PRODUCER_ID_VERSION)?;
+        match ErrorCode::from_code(response.error_code) {
+            Some(ErrorCode::None) => {
+                return Ok(ProducerId {
+                    id: response.producer_id,
+                    epoch: response.producer_epoch,
+                });
+            }
+            // A broker that has just started may still be loading.
+            Some(code) if code.retriable() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            _ => return Err(format!("a producer id: {}", error_name(response.error_code)).into()),
+        }
+    }
+}
+
+/// Who coordinates a group. Waits for the broker to create the offsets topic, if it has to.
+pub fn coordinator(bootstrap: &str, group: &str) -> Result<SocketAddr, Fault> {
+    let mut broker = connect(bootstrap)?;
+    let request = FindCoordinatorRequest {
+        coordinator_keys: vec![group.into()],
+        ..FindCoordinatorRequest::default()
+    };
+    let (api, version) = (ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let frame = call(&mut broker, api, version, &request)?;
+        let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+        let response = FindCoordinatorResponse::read(&mut body, version)?;
+        let found = response.coordinators.first().ok_or("an empty answer")?;
+        match ErrorCode::from_code(found.error_code) {
+            Some(ErrorCode::None) => {
+                let port = u16::try_from(found.port)?;
+                return Ok(TcpStream::connect((&*found.host, port))?.peer_addr()?);
+            }
+            Some(code) if code.retriable() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            _ => return Err(format!("group {group}: {}", error_name(found.error_code)).into()),
+        }
+    }
+}
+
+/// Deletes a topic.
+pub fn delete_topic(bootstrap: &str, topic: &str) -> Result<(), Fault> {
+    let mut broker = connect(bootstrap)?;
+    let request = DeleteTopicsRequest {
+        topic_names: vec![topic.into()],
+        timeout_ms: 60_000,
+        ..DeleteTopicsRequest::default()
+    };
+    let (api, version) = (ApiKey::DeleteTopics, DELETE_TOPICS_VERSION);
+    let frame = call(&mut broker, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    let response = DeleteTopicsResponse::read(&mut body, version)?;
+    let code = response
+        .responses
+        .first()
+        .map_or(0, |topic| topic.error_code);
+    // Where creating it had failed there is none.
+    match code == 0 || code == ErrorCode::UnknownTopicOrPartition.code() {
+        true => Ok(()),
+        false => Err(error_name(code).into()),
+    }
+}
