@@ -36,6 +36,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "benchmarks")]
+#[doc(hidden)]
+pub mod benchmarks;
 mod checkpoint;
 mod commit;
 mod dir;
