@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use millstream_ring::{CoreOptions, Ring, Socket, start};
+use millstream_ring::{CoreOptions, CoreThread, Ring, Socket, start};
 
 use crate::cluster::{ProducerId, Target};
 use crate::connection::Window;
@@ -17,6 +18,8 @@ use crate::{Fault, end_to_end, fetch, produce, swarm};
 
 /// How long answers may take once the time is over.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a thread has ended before it was connected.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What every kind of load has.
 #[derive(clap::Args, Clone, Debug)]
@@ -165,18 +168,22 @@ pub fn run(
     };
     let threads = cpus.len().min(lanes.len());
     // Nobody starts before all are connected; the clock of all starts then.
-    let barrier = Arc::new(Barrier::new(threads + 1));
+    let (ready, connected) = mpsc::channel();
+    let mut starters = Vec::new();
     let broker_before = options.pid.map(Process::read).transpose()?;
     let connecting = Instant::now();
     let mut progress = Progress::new();
     let mut running = Vec::new();
     for (at, cpu) in cpus.into_iter().take(threads).enumerate() {
+        let (starter, go) = mpsc::channel();
+        starters.push(starter);
         let job = Job {
             lanes: lanes.iter().skip(at).step_by(threads).cloned().collect(),
             roles: roles.len(),
             warm_up: Duration::try_from_secs_f64(options.warm_up)?,
             duration: Duration::try_from_secs_f64(options.duration)?,
-            barrier: barrier.clone(),
+            ready: ready.clone(),
+            go,
             live: progress.thread(),
         };
         let core = CoreOptions {
@@ -187,8 +194,16 @@ pub fn run(
         };
         running.push(start(core, move |ring| job.run(ring))?);
     }
-    barrier.wait();
+    drop(ready);
+    if !all_connected(&connected, &running) {
+        drop(starters);
+        return Err(first_fault(running));
+    }
     let connecting = connecting.elapsed();
+    for starter in starters {
+        // A thread that is gone by now is found when it is joined.
+        let _ = starter.send(());
+    }
     progress.wait("warm-up", Duration::try_from_secs_f64(options.warm_up)?);
     let (broker, own) = (
         options.pid.map(Process::read).transpose()?,
@@ -219,22 +234,51 @@ pub fn run(
     })
 }
 
+/// Waits for all threads. `false`: one has ended before it was connected, by an error or a panic.
+fn all_connected<T>(connected: &Receiver<()>, running: &[CoreThread<T>]) -> bool {
+    let mut waiting = running.len();
+    while waiting > 0 {
+        match connected.recv_timeout(LOOK) {
+            Ok(()) => waiting -= 1,
+            Err(RecvTimeoutError::Timeout) if !running.iter().any(CoreThread::is_finished) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Why the load did not start. Threads that were ready end with the drop of their starters: that is not the reason.
+fn first_fault<T>(running: Vec<CoreThread<Result<T, Fault>>>) -> Fault {
+    let ended = running.into_iter().map(CoreThread::join);
+    let mut fault: Fault = "the load did not start".into();
+    for outcome in ended {
+        match outcome {
+            Err(_) => return "a load thread panicked".into(),
+            Ok(Err(cause)) if !cause.is::<mpsc::RecvError>() => return cause,
+            Ok(Err(cause)) => fault = cause,
+            Ok(Ok(_)) => {}
+        }
+    }
+    fault
+}
+
 /// One thread's part.
 struct Job {
     lanes: Vec<Lane>,
     roles: usize,
     warm_up: Duration,
     duration: Duration,
-    barrier: Arc<Barrier>,
+    ready: Sender<()>,
+    go: Receiver<()>,
     live: Arc<Live>,
 }
 
 impl Job {
     async fn run(self, ring: Ring) -> Result<Vec<Counts>, Fault> {
-        let connected = self.connect(&ring).await;
+        let sockets = self.connect(&ring).await?;
+        self.ready.send(())?;
         // Blocks this thread, which has nothing to do before the others are connected.
-        self.barrier.wait();
-        let sockets = connected?;
+        self.go.recv()?;
         let tallies: Vec<Rc<Tally>> = (0..self.roles)
             .map(|role| {
                 let mut lanes = self.lanes.iter().filter(|lane| lane.role == role);
