@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const BACKGROUND_SHARES: usize = 50;
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// The write-only file that turns glommio's busy poll ring off; see [`quiet_poll_ring`].
 const POLL_RING_FILE: &str = ".poll-ring";
+/// How many there have been in this process.
+static POLL_RING_FILES: AtomicU64 = AtomicU64::new(0);
 
 /// How to start a core.
 #[derive(Clone, Debug)]
@@ -187,7 +190,9 @@ where
 /// opened for writing alone is never polled, and glommio remembers that for the device. Best effort:
 /// where no file can be made, none will be opened through glommio either.
 async fn quiet_poll_ring(dir: &Path) {
-    let path = dir.join(POLL_RING_FILE);
+    // Of its own for each core and process: glommio panics when the file is gone before it has looked at it.
+    let number = POLL_RING_FILES.fetch_add(1, Ordering::Relaxed);
+    let path = dir.join(format!("{POLL_RING_FILE}-{}-{number}", std::process::id()));
     if let Ok(file) = glommio::io::DmaFile::create(&path).await {
         let _ = file.close().await;
     }
