@@ -158,13 +158,13 @@ impl CoreDir {
         if let Some(file) = &pass.retire {
             self.wait_flushed(file).await;
         }
-        let mut written: Vec<File> = Vec::new();
         let mut left = None;
         for some in pass.logs.chunks(LOGS_AT_ONCE) {
             let settling = some
                 .iter()
                 .map(|(log, need)| Box::pin(self.settle_log(log, *need)) as Local<'_, _>);
             let outcomes = join_all::<io::Result<Vec<File>>>(settling.collect()).await;
+            let mut written: Vec<File> = Vec::new();
             for ((log, _), outcome) in some.iter().zip(outcomes) {
                 match outcome {
                     Ok(files) => written.extend(files),
@@ -175,9 +175,8 @@ impl CoreDir {
                     Err(cause) => return Err(cause),
                 }
             }
-        }
-        for some in written.chunks(LOGS_AT_ONCE) {
-            let flushing = some.iter().map(|f| Box::pin(flush(f)) as Local<'_, _>);
+            // Flushed, and let go of, before the next are opened: a pass may have ten thousand.
+            let flushing = written.iter().map(|f| Box::pin(flush(f)) as Local<'_, _>);
             join_all::<io::Result<()>>(flushing.collect())
                 .await
                 .into_iter()
