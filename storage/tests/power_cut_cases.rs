@@ -1,0 +1,258 @@
+//! What power cuts at random moments have found, each as the shortest way there.
+
+#[path = "power_cut/model.rs"]
+mod model;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use millstream_protocol::batch::BatchBuilder;
+use millstream_protocol::batch::BatchHeader;
+use millstream_protocol::compress::Codec;
+use millstream_ring::Ring;
+use millstream_ring::sim::{self, Controls, Disk, Options};
+use millstream_storage::{Log, LogConfig, LogId, Stopped, StorageOptions, Store, open};
+use model::{Life, Model, ModelLog, append, batch, verify};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const ID: LogId = LogId {
+    topic_id: [7; 16],
+    partition: 0,
+};
+/// So many fates of what no flush covers are tried for each case.
+const FATES: u64 = 20;
+
+fn options() -> StorageOptions {
+    let mut options = StorageOptions::new(vec![PathBuf::from("/data")]);
+    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
+    options.journal_file_bytes = 4 << 20;
+    options.journal_files = 3;
+    options.tail_bytes = 3 << 20;
+    options.reserve_bytes = Some(0);
+    options
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 256 << 10,
+        file_delete_delay_ms: 0,
+        ..LogConfig::default()
+    }
+}
+
+/// One log, and the model of it.
+struct Case {
+    ring: Ring,
+    store: Store,
+    log: Rc<Log>,
+    model: ModelLog,
+    rng: ChaCha8Rng,
+}
+
+impl Case {
+    async fn start(ring: Ring, model: Option<ModelLog>) -> Case {
+        let opened = open(&ring, options()).await.expect("opens");
+        let (seeds, finish) = opened.divide(1, |_| Some(0));
+        let seed = seeds.into_iter().next().expect("one core");
+        let store = Store::start(&ring, seed).await.expect("starts");
+        finish.run(&ring).await.expect("has authority");
+        let (log, model) = match model {
+            Some(model) => {
+                let all = Model::from([(0, model.clone())]);
+                verify(&store, &all).await;
+                (store.log(&ID).expect("verified"), model)
+            }
+            None => {
+                let mut model = ModelLog::new("case".to_owned(), ID);
+                model.life = Life::Live;
+                let log = store.create_log("case", ID, 0, 0, config()).await;
+                (log.expect("creates"), model)
+            }
+        };
+        log.set_config(config());
+        let rng = ChaCha8Rng::seed_from_u64(7);
+        Case {
+            ring,
+            store,
+            log,
+            model,
+            rng,
+        }
+    }
+
+    async fn append(&mut self, bytes: usize) {
+        let bytes = batch(&mut self.rng, &mut self.model, bytes);
+        self.append_batch(&bytes).await;
+    }
+
+    async fn append_batch(&mut self, bytes: &[u8]) {
+        self.store.admit(bytes.len()).await;
+        let (ticket, stored) = append(&self.log, bytes, 0);
+        self.model.batches.push(stored);
+        self.store.wait(ticket).await.expect("flushed");
+        self.model.acked = self.model.end();
+    }
+
+    async fn delete_all(&mut self) {
+        let end = self.log.delete_records(-1).await.expect("deletes");
+        self.log.set_config(LogConfig {
+            retention_bytes: 0,
+            ..config()
+        });
+        self.log.retain(0).await.expect("retains");
+        self.log.set_config(config());
+        (self.model.start, self.model.start_max) = (end, end);
+    }
+
+    async fn stop(&self) {
+        let stopped = self.store.stop().await.expect("stops");
+        let done = Stopped::finish(vec![stopped], &self.ring).await;
+        done.expect("is marked clean");
+    }
+}
+
+/// A part of a case: works on the log, and says whether it ends with a clean stop.
+type Part = fn(&mut Case) -> std::pin::Pin<Box<dyn Future<Output = bool> + '_>>;
+
+/// Runs the parts one after another with a start before each, and compares after each start.
+fn play(parts: &[Part]) {
+    for fate in 0..FATES {
+        let mut disk = Disk::new(1 << 30);
+        disk.create_dir_all(Path::new("/data"))
+            .expect("an empty disk");
+        let mut model = None;
+        for part in parts.iter().copied().chain([nothing as Part]) {
+            let main = move |ring: Ring, controls: Controls| async move {
+                let mut case = Case::start(ring, model).await;
+                let clean = part(&mut case).await;
+                if clean {
+                    case.stop().await;
+                }
+                (case.model, controls.power_cut().disk(fate))
+            };
+            let outcome = sim::run(Options::new(fate, disk), main);
+            let (known, left) = outcome.value.expect("no hang");
+            (model, disk) = (Some(known), left);
+        }
+    }
+}
+
+fn nothing(_: &mut Case) -> std::pin::Pin<Box<dyn Future<Output = bool> + '_>> {
+    Box::pin(async { false })
+}
+
+/// A batch of exactly `bytes` bytes.
+fn exactly(bytes: usize) -> Vec<u8> {
+    let of = |value: usize| {
+        let mut builder = BatchBuilder::new(Codec::None, 1);
+        builder.push(1, None, Some(&vec![9; value]), &[]);
+        builder.finish(0)
+    };
+    let overhead = of(bytes - 100).len() - (bytes - 100);
+    let batch = of(bytes - overhead);
+    assert_eq!(batch.len(), bytes);
+    batch
+}
+
+/// Recovery wrote the bytes of the second segment into the file of the first.
+#[test]
+fn a_segment_that_ends_with_a_block_is_not_joined_to_the_next() {
+    play(&[|case| {
+        Box::pin(async {
+            let segment = config().segment_bytes as usize;
+            for _ in 0..8 {
+                case.append_batch(&exactly(segment / 8)).await;
+            }
+            case.append(40_000).await;
+            // Rolled again: the run does not reach the end of the log.
+            case.append_batch(&exactly(230_000)).await;
+            case.append(3_000).await;
+            false
+        })
+    }]);
+}
+
+/// Recovery brought the deleted segment back as the active one; its file was gone.
+#[test]
+fn a_log_that_was_emptied_begins_a_new_segment() {
+    play(&[
+        |case| {
+            Box::pin(async {
+                for _ in 0..20 {
+                    case.append(20_000).await;
+                }
+                case.delete_all().await;
+                false
+            })
+        },
+        |case| {
+            Box::pin(async {
+                case.append(2_000).await;
+                case.append(100_000).await;
+                case.delete_all().await;
+                case.append(2_000).await;
+                true
+            })
+        },
+    ]);
+}
+
+/// The end of a segment that was deleted was to be read back for the sealed block of the next.
+#[test]
+fn a_sealed_block_of_a_later_segment_needs_nothing_of_a_deleted_one() {
+    play(&[
+        |case| {
+            Box::pin(async {
+                case.append(5_000).await;
+                true
+            })
+        },
+        |case| {
+            Box::pin(async {
+                case.delete_all().await;
+                case.append(5_000).await;
+                // Enough of another kind of work to have the log settled and sealed.
+                for _ in 0..40 {
+                    case.append(60_000).await;
+                }
+                case.ring.sleep(Duration::from_millis(200)).await;
+                case.delete_all().await;
+                case.append(1_000).await;
+                false
+            })
+        },
+    ]);
+}
+
+/// The state of a producer came from a snapshot below the log start, from long before its last batch; and a batch that
+/// the log start lies in told nothing of its producer.
+#[test]
+fn producers_are_known_by_what_is_left_of_the_log() {
+    play(&[
+        |case| {
+            Box::pin(async {
+                for _ in 0..8 {
+                    case.append(2_000).await;
+                }
+                true
+            })
+        },
+        |case| {
+            Box::pin(async {
+                for _ in 0..30 {
+                    case.append(2_000).await;
+                }
+                // Into the middle of the last batch that has more than one record.
+                let wide = |header: &BatchHeader| header.record_count > 1;
+                let batches = case.model.batches.iter().rev();
+                let last = batches.map(|batch| batch.header).find(wide);
+                let to = last.expect("one of thirty").last_offset();
+                case.log.delete_records(to).await.expect("deletes");
+                (case.model.start, case.model.start_max) = (to, to);
+                false
+            })
+        },
+    ]);
+}
