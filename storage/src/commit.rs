@@ -557,7 +557,10 @@ impl CoreDir {
         let missing: Vec<Local<'_, ()>> = unit
             .touches
             .iter()
-            .filter(|t| t.log.state.borrow().lacks_sealed_prefix())
+            .filter(|t| {
+                let state = t.log.state.borrow();
+                state.sealed && state.prefix.is_none() && state.tail.missing_prefix().is_some()
+            })
             .map(|t| Box::pin(self.fetch_prefix(&t.log)) as Local<'_, ()>)
             .collect();
         if !missing.is_empty() {
@@ -599,15 +602,6 @@ impl CoreDir {
             ),
             Err(cause) => self.fail(&cause, "read the end of a segment"),
         }
-    }
-}
-
-impl LogState {
-    /// The sealed block is the one that memory lacks the beginning of. After a roll it is not: then what memory lacks ended
-    /// with a former segment, which may be deleted, and nobody needs it.
-    fn lacks_sealed_prefix(&self) -> bool {
-        let in_memory = self.cut / BLOCK * BLOCK >= self.tail.start();
-        self.sealed && !in_memory && self.prefix.is_none() && self.tail.missing_prefix().is_some()
     }
 }
 
