@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::cut::{Cut, OnCut, Stage};
-use super::disk::Disk;
+use super::disk::{Disk, InodeId};
 use super::executor::Tasks;
 use super::fault::{Fault, Faults, Kind};
 use super::op::{Answer, Pending, Request};
@@ -24,6 +24,8 @@ use crate::timers::Timers;
 
 /// What computing costs: a task that only yields must not stop the clock.
 const POLL_TIME: Duration = Duration::from_micros(1);
+/// So long after its failure a sync's caller has surely run, and told the others.
+const NEWS_TIME: Duration = Duration::from_millis(1);
 /// A task in so many is from the background although data tasks can run.
 const BACKGROUND_SHARE: u32 = 8;
 
@@ -41,6 +43,8 @@ pub(crate) struct World {
     faults: RefCell<Faults>,
     /// Syncs of files of which a sync had failed before: nobody may try that.
     syncs_after_failure: Cell<u64>,
+    /// When a sync of a file failed last.
+    sync_failures: RefCell<BTreeMap<InodeId, Duration>>,
     on_cut: RefCell<Option<OnCut>>,
     cuts: Cell<u64>,
     ending: Cell<bool>,
@@ -68,6 +72,7 @@ impl World {
             next_flight: Cell::new(0),
             faults: RefCell::default(),
             syncs_after_failure: Cell::new(0),
+            sync_failures: RefCell::default(),
             on_cut: RefCell::new(options.on_cut),
             cuts: Cell::new(0),
             ending: Cell::new(false),
@@ -111,7 +116,8 @@ impl World {
         }
         let changes = request.changes();
         if let Request::Sync { file, .. } = &request
-            && self.disk.borrow_mut().inode_mut(file.inode).sync_failed
+            && let Some(failed) = self.sync_failures.borrow().get(&file.inode)
+            && self.now.get() > *failed + NEWS_TIME
         {
             let again = self.syncs_after_failure.get() + 1;
             self.syncs_after_failure.set(again);
@@ -209,6 +215,8 @@ impl World {
                 (None, _) => request.apply(&mut disk),
                 (Some(error), Request::Sync { file, .. }) => {
                     disk.lose_pending(file.inode);
+                    let mut failures = self.sync_failures.borrow_mut();
+                    failures.insert(file.inode, self.now.get());
                     Err(error)
                 }
                 (Some(error), _) => Err(error),
