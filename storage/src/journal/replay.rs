@@ -87,7 +87,8 @@ impl Scan {
 
 fn joins(last: Option<&Located>, header: &EntryHeader) -> bool {
     last.is_none_or(|last| {
-        header.sequence == last.header.sequence + 1 && header.previous_crc == last.header.crc
+        Some(header.sequence) == last.header.sequence.checked_add(1)
+            && header.previous_crc == last.header.crc
     })
 }
 
