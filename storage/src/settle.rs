@@ -176,7 +176,9 @@ impl CoreDir {
                 }
             }
             // Flushed, and let go of, before the next are opened: a pass may have ten thousand.
-            let flushing = written.iter().map(|f| Box::pin(flush(f)) as Local<'_, _>);
+            let flushing = written
+                .iter()
+                .map(|f| Box::pin(self.flush(flush(f))) as Local<'_, _>);
             join_all::<io::Result<()>>(flushing.collect())
                 .await
                 .into_iter()
