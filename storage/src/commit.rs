@@ -423,9 +423,12 @@ impl CoreDir {
         });
     }
 
-    /// A flush whose failure takes the directory offline at once, not when those beside it have ended: until then somebody
-    /// could flush the same file again, and be told that all is well.
+    /// A flush whose failure takes the directory offline at once, not when those beside it have ended; and none begins after
+    /// that: it could be of the same file, and say that all is well.
     pub(crate) async fn flush(&self, sync: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        if self.is_offline() {
+            return Err(io::Error::other("the data directory is offline"));
+        }
         sync.await.inspect_err(|cause| self.fail(cause, "flush"))
     }
 

@@ -286,6 +286,11 @@ impl CoreDir {
         match self.write_dirty(log, need).await {
             // A log deleted meanwhile has no files any more.
             Err(_) if log.deleted.get() => Ok(Vec::new()),
+            // At once, not when the logs beside it are done: until then somebody could flush the same file again.
+            Err(cause) if dir::takes_directory_offline(&cause) => {
+                self.fail(&cause, "settle");
+                Err(cause)
+            }
             other => other,
         }
     }
