@@ -115,6 +115,11 @@ pub struct Latency {
     pub max_us: f64,
 }
 
+/// For nanoseconds up to a minute. Fixed bounds: one that resizes itself would saturate where it stands.
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("legal bounds and digits")
+}
+
 impl Latency {
     fn of(nanoseconds: &Histogram<u64>) -> Latency {
         let at = |percentile| nanoseconds.value_at_percentile(percentile) as f64 / 1e3;
@@ -170,6 +175,15 @@ fn measure(options: &Options, cpus: &CpuList) -> Result<Roofline, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_are_told_in_microseconds() {
+        let mut latencies = latencies();
+        latencies.saturating_record(150_000);
+        let shown = Latency::of(&latencies);
+        assert!((149.0..151.0).contains(&shown.p50_us), "{shown:?}");
+        assert!((149.0..151.0).contains(&shown.max_us), "{shown:?}");
+    }
 
     #[test]
     fn a_rate_is_the_median_slice() {

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use millstream_ring::{BLOCK, Buffer, Bytes, CoreOptions, File, Open, Ring, fs};
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::{Commit, Work};
-use super::{Latency, Rate, SLICES};
+use super::{Latency, Rate, SLICES, latencies};
 use crate::Fault;
 use crate::produce::payload::noise;
 
@@ -244,7 +243,7 @@ impl Area {
     }
 
     async fn flush_alone(&self, duration: Duration) -> Result<Latency, Fault> {
-        let mut latencies = Histogram::new(3)?;
+        let mut latencies = latencies();
         let end = Instant::now() + duration;
         while Instant::now() < end {
             self.write_one(BLOCK).await?;
@@ -263,7 +262,7 @@ impl Area {
             let area = area.clone();
             async move { area.write_one(MIB).await }
         });
-        let mut latencies = Histogram::new(3)?;
+        let mut latencies = latencies();
         let end = Instant::now() + duration;
         while Instant::now() < end {
             latencies.saturating_record(self.timed_flush().await?);

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use millstream_ring::{CoreOptions, mesh};
 use serde::{Deserialize, Serialize};
 
-use super::{Latency, Rate, SLICES};
+use super::{Latency, Rate, SLICES, latencies};
 use crate::Fault;
 use crate::load::CpuList;
 
@@ -116,7 +115,7 @@ fn spinning(duration: Duration, cpus: &CpuList) -> Result<Latency, Fault> {
     let cpu = cpus.at(0);
     let own = std::thread::spawn(move || {
         pin(cpu);
-        let mut latencies = Histogram::<u64>::new(3).expect("three digits are legal");
+        let mut latencies = latencies();
         let (end, mut number) = (Instant::now() + duration, 0);
         while number % HOPS_CHECKED != 0 || Instant::now() < end {
             let began = Instant::now();
@@ -158,7 +157,7 @@ fn mailbox(duration: Duration, cpus: &CpuList) -> Result<Latency, Fault> {
     })?;
     let own = millstream_ring::start(core(0), move |ring| async move {
         let mailbox = first.join(&ring);
-        let mut latencies = Histogram::<u64>::new(3).expect("three digits are legal");
+        let mut latencies = latencies();
         let end = Instant::now() + duration;
         while Instant::now() < end {
             let began = Instant::now();

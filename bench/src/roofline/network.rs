@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use millstream_ring::{Buffer, Bytes, CoreOptions, ListenOptions, Listener, Ring, Socket};
 use serde::{Deserialize, Serialize};
 
-use super::{Latency, Rate, SLICES};
+use super::{Latency, Rate, SLICES, latencies};
 use crate::Fault;
 use crate::load::CpuList;
 
@@ -184,7 +183,7 @@ async fn throughput(ring: &Ring, to: SocketAddr, duration: Duration) -> Result<R
 async fn round_trip(ring: &Ring, to: SocketAddr, duration: Duration) -> Result<Latency, Fault> {
     let socket = connect(ring, to, SMALL).await?;
     let message = Bytes::from_static(&[0; SMALL]);
-    let mut latencies = Histogram::<u64>::new(3)?;
+    let mut latencies = latencies();
     let mut buffer = Buffer::with_capacity(SMALL);
     let end = Instant::now() + duration;
     while Instant::now() < end {
