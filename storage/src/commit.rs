@@ -409,7 +409,7 @@ impl CoreDir {
             let files = files_of(&group);
             let flushes = files
                 .iter()
-                .map(|f| Box::pin(dir.flush(f.sync_data())) as Local<'_, _>)
+                .map(|f| Box::pin(dir.files.flushed_by(f.sync_data())) as Local<'_, _>)
                 .collect();
             let failed = join_all::<io::Result<()>>(flushes)
                 .await
@@ -421,15 +421,6 @@ impl CoreDir {
                 None => dir.group_flushed(group),
             }
         });
-    }
-
-    /// A flush whose failure takes the directory offline at once, not when those beside it have ended; and none begins after
-    /// that: it could be of the same file, and say that all is well.
-    pub(crate) async fn flush(&self, sync: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-        if self.is_offline() {
-            return Err(io::Error::other("the data directory is offline"));
-        }
-        sync.await.inspect_err(|cause| self.fail(cause, "flush"))
     }
 
     /// Moves the flushed ends of everything in the group, then wakes whoever waits.

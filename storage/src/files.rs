@@ -7,6 +7,8 @@
 mod cache;
 mod reaper;
 
+use std::cell::Cell;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -44,7 +46,7 @@ pub(crate) async fn flush(file: &File) -> io::Result<()> {
     file.sync_all().await.map_err(fatal)
 }
 
-/// The files of one core.
+/// The files of one core in one data directory.
 #[derive(Clone)]
 pub struct Files {
     shared: Rc<Shared>,
@@ -54,6 +56,8 @@ struct Shared {
     ring: Ring,
     cache: Cache,
     reaper: Reaper,
+    /// Nothing is flushed any more.
+    closed: Cell<bool>,
 }
 
 impl Files {
@@ -64,6 +68,7 @@ impl Files {
                 ring: ring.clone(),
                 cache: Cache::new(descriptors_max),
                 reaper: Reaper::default(),
+                closed: Cell::new(false),
             }),
         }
     }
@@ -82,6 +87,25 @@ impl Files {
     /// The file at `path`, opened for reading and writing unless it is open already. It must exist.
     pub async fn get(&self, path: &Path, access: Access) -> io::Result<File> {
         self.shared.cache.get(&self.shared.ring, path, access).await
+    }
+
+    /// [`flush`] of one of these files.
+    pub async fn flush(&self, file: &File) -> io::Result<()> {
+        self.flushed_by(flush(file)).await
+    }
+
+    /// A flush of one of these files. After one that failed, and after [`Files::close`], none begins: it could be of the same
+    /// file, and say that all is well.
+    pub async fn flushed_by(&self, sync: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        if self.shared.closed.get() {
+            return Err(io::Error::other("flush: the data directory is offline"));
+        }
+        sync.await.inspect_err(|_| self.close())
+    }
+
+    /// The directory is offline: nothing is flushed any more.
+    pub fn close(&self) {
+        self.shared.closed.set(true);
     }
 
     /// Closes a file between uses: before it is renamed or removed, or another one would be found under its name.
@@ -157,7 +181,7 @@ impl Files {
             }
             Err(error) => return Err(error),
         }
-        flush(&file).await?;
+        self.flush(&file).await?;
         Ok(target)
     }
 
@@ -165,7 +189,7 @@ impl Files {
     pub async fn cut(&self, path: &Path, len: u64) -> io::Result<()> {
         let file = self.get(path, Access::Buffered).await?;
         file.set_len(len).await?;
-        flush(&file).await
+        self.flush(&file).await
     }
 
     /// Writes index entries at their places. Not synced, and the file may be longer from before a crash: it counts only as
@@ -256,7 +280,8 @@ impl Files {
             create: true,
             ..Open::default()
         };
-        flush(&File::open(&self.shared.ring, path, how).await?).await
+        self.flush(&File::open(&self.shared.ring, path, how).await?)
+            .await
     }
 
     async fn put_index(
@@ -286,7 +311,7 @@ impl Files {
             }
             if last {
                 file.set_len(at + bytes.len() as u64).await?;
-                flush(&file).await?;
+                self.flush(&file).await?;
             }
         }
         Ok(())

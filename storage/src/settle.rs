@@ -15,7 +15,7 @@ use std::time::Duration;
 use millstream_ring::{Bytes, File};
 
 use crate::dir;
-use crate::files::{Access, flush};
+use crate::files::Access;
 use crate::journal::writer::JournalFile;
 use crate::knobs::BLOCK;
 use crate::log::{Log, LogState};
@@ -90,7 +90,7 @@ impl CoreDir {
     pub(crate) async fn settle_log_now(&self, log: &Rc<Log>) -> io::Result<()> {
         let files = self.settle_log(log, Need::All).await;
         for file in files.inspect_err(|_| self.unsettle(log))? {
-            flush(&file).await?;
+            self.files.flush(&file).await?;
         }
         self.settled(log);
         Ok(())
@@ -178,7 +178,7 @@ impl CoreDir {
             // Flushed, and let go of, before the next are opened: a pass may have ten thousand.
             let flushing = written
                 .iter()
-                .map(|f| Box::pin(self.flush(flush(f))) as Local<'_, _>);
+                .map(|f| Box::pin(self.files.flush(f)) as Local<'_, _>);
             join_all::<io::Result<()>>(flushing.collect())
                 .await
                 .into_iter()
@@ -286,11 +286,6 @@ impl CoreDir {
         match self.write_dirty(log, need).await {
             // A log deleted meanwhile has no files any more.
             Err(_) if log.deleted.get() => Ok(Vec::new()),
-            // At once, not when the logs beside it are done: until then somebody could flush the same file again.
-            Err(cause) if dir::takes_directory_offline(&cause) => {
-                self.fail(&cause, "settle");
-                Err(cause)
-            }
             other => other,
         }
     }

@@ -21,15 +21,13 @@ use rand_chacha::ChaCha8Rng;
 const EIO: i32 = 5;
 /// Each kind of operation fails at each of its first so many uses.
 const FAULTS: u64 = 40;
-/// Without MILLSTREAM_SEED: the same run each time.
-const SEED: u64 = 11;
 /// Times that the disk fills up and is emptied.
 const CYCLES: usize = 50;
 
 fn seed(name: &str) -> u64 {
     let given = std::env::var("MILLSTREAM_SEED").ok();
     let seed = given.and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or(SEED);
+    let seed = seed.unwrap_or_else(rand::random);
     println!("{name}: MILLSTREAM_SEED={seed}");
     seed
 }

@@ -197,6 +197,7 @@ impl CoreDir {
     /// Takes the directory offline for all cores: nothing more is acknowledged.
     pub fn fail(&self, cause: &io::Error, doing: &str) {
         self.data.fail(cause, doing);
+        self.files.close();
         if self.failed.replace(true) {
             return;
         }
