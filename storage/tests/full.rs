@@ -23,6 +23,8 @@ use rand_chacha::ChaCha8Rng;
 const DIR: &str = "MILLSTREAM_FULL_DIR";
 const DEVICE_MIB: u64 = 48;
 const RESERVE: u64 = 8 << 20;
+/// All files of a journal, as the harness sets them.
+const JOURNAL: u64 = 16 << 20;
 const CYCLES: i64 = 50;
 
 /// Runs the test `name` of this binary again on a small file system; false where none can be mounted.
@@ -252,7 +254,8 @@ fn give_back(path: &Path) {
     let _gone_already = std::fs::remove_file(path.join("somebody-elses"));
 }
 
-/// Without a reserve, and with a device that is filled by others at any time.
+/// A device that is filled by others at any time, through the reserve. What the logs themselves leave is enough for the
+/// journal of the next start.
 async fn really_full(
     ring: Ring,
     path: PathBuf,
@@ -260,7 +263,7 @@ async fn really_full(
     mut models: Vec<ModelLog>,
 ) -> Vec<ModelLog> {
     let mut rng = rng(seed);
-    let store = start(&ring, small(&path, 0)).await;
+    let store = start(&ring, small(&path, JOURNAL)).await;
     for (n, model) in models.iter_mut().enumerate() {
         let log = match store.log(&log_id(n as i32)) {
             Some(log) => log,
@@ -301,6 +304,8 @@ async fn really_full(
     if rng.random_bool(0.7) {
         // Space comes back, and with it everything else.
         give_back(&path);
+        models[0].start = log.delete_records(-1).await.expect("deletes records");
+        log.retain(i64::MAX).await.expect("retains");
         let other = store.log(&log_id(1)).expect("is there");
         append_again(&ring, &other, &mut models[1], &mut rng).await;
         append_again(&ring, &log, &mut models[0], &mut rng).await;
@@ -339,7 +344,7 @@ fn a_device_that_others_filled_loses_nothing_and_hangs_nobody() {
         let path = dir.clone();
         let ends = watched("a start after it", move || {
             block_on(move |ring| async move {
-                let store = start(&ring, small(&path, 0)).await;
+                let store = start(&ring, small(&path, JOURNAL)).await;
                 let mut ends = Vec::new();
                 for n in [0, 1] {
                     let log = store.log(&log_id(n)).expect("is there");
