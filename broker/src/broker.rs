@@ -7,10 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Either, select};
 use millstream_protocol::uuid::Uuid;
 use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
 use millstream_state::controller::Image;
@@ -45,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long it then waits for those that were cut off to be gone.
 const CUT_OFF: Duration = Duration::from_secs(1);
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
+/// How often a broker looks whether it has a data directory left.
+const OFFLINE_LOOK: Duration = Duration::from_millis(500);
 /// Submission queue of each core's ring.
 const RING_ENTRIES: u32 = 1024;
 
@@ -93,6 +97,11 @@ pub enum RunError {
     /// The clean stop did not succeed; the next start recovers.
     #[error("the stop was not clean, the next start recovers what it left: {0}")]
     Stop(String),
+    /// Every data directory failed; each said why when it did.
+    #[error(
+        "all data directories are offline; a start after they are repaired recovers what was acknowledged"
+    )]
+    Offline,
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
@@ -229,11 +238,21 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
     apply::publish(&shard, image, records).await;
     listen_everywhere(&shard).await?;
     crate::banner::print(&config, &cores);
-    ring.signal(&STOP_SIGNALS)
-        .await
-        .map_err(StartError::Thread)?;
+    let signal = pin!(ring.signal(&STOP_SIGNALS));
+    match select(signal, pin!(last_directory_offline(&shard))).await {
+        Either::Left((signal, _)) => signal.map_err(StartError::Thread)?,
+        Either::Right(_) => return Err(RunError::Offline),
+    };
     tracing::info!("stopping");
     stop(&shard).await
+}
+
+/// Returns when no data directory is left that takes anything: as Kafka does (`ReplicaManager.handleLogDirFailure`), the
+/// process ends then, so that whoever supervises it learns of it. What was acknowledged is flushed, and nothing else can be.
+async fn last_directory_offline(shard: &Shard) {
+    while !shard.store.dirs().iter().all(|dir| dir.offline.is_some()) {
+        shard.ring.sleep(OFFLINE_LOOK).await;
+    }
 }
 
 /// What every core gets.

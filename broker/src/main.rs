@@ -50,7 +50,7 @@ fn end(outcome: Result<(), RunError>) -> ExitCode {
     complain(&error);
     ExitCode::from(match error {
         RunError::Start(_) => REFUSED,
-        RunError::Stop(_) => UNCLEAN,
+        RunError::Stop(_) | RunError::Offline => UNCLEAN,
     })
 }
 

@@ -19,6 +19,7 @@ use std::rc::{Rc, Weak};
 use millstream_ring::Bytes;
 
 use crate::LogId;
+use crate::commit::Ticket;
 use crate::dir::PartitionName;
 use crate::epochs::Epochs;
 use crate::journal::entry::LogKey;
@@ -43,6 +44,8 @@ pub struct Log {
     pub(crate) name: PartitionName,
     pub(crate) dir: Rc<CoreDir>,
     pub(crate) log_start_offset: Cell<i64>,
+    /// What makes the present log start durable; None once it is.
+    pub(crate) start_moving: Cell<Option<Ticket>>,
     pub(crate) log_end_offset: Cell<i64>,
     pub(crate) flushed_end_offset: Cell<i64>,
     pub(crate) deleted: Cell<bool>,
@@ -255,6 +258,7 @@ impl Log {
             name,
             dir,
             log_start_offset: Cell::new(start),
+            start_moving: Cell::new(None),
             log_end_offset: Cell::new(end),
             flushed_end_offset: Cell::new(end),
             deleted: Cell::new(false),

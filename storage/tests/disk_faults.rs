@@ -218,6 +218,37 @@ async fn session_with_fault(
 }
 
 #[test]
+fn a_log_start_whose_flush_failed_is_answered_to_nobody() {
+    let seed = seed("log start");
+    let options = Options::new(seed, disk(&["/one"], 1 << 30));
+    let outcome = sim::run(options, move |ring, controls| async move {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let store = start(&ring, self::options(&["/one"])).await;
+        let mut model = Model::new();
+        let log = create(&store, &mut model, 0, 0).await;
+        let model = model.get_mut(&0).expect("made above");
+        let ticket = append(&log, &mut rng, model, 5_000).expect("there is room");
+        store.wait(ticket).await.expect("it is flushed");
+        controls.fail(Fault {
+            kind: Kind::Sync,
+            path: "/one".to_owned(),
+            after: 0,
+            times: 1,
+            errno: EIO,
+        });
+        let end = log.flushed_end_offset();
+        let first = log.delete_records(end).await;
+        assert!(first.is_err(), "{first:?}");
+        // Finds the start where it should be, and no more flushed than before.
+        let second = log.delete_records(end).await;
+        assert!(second.is_err(), "asked again: {second:?}");
+        let retained = log.retain(0).await;
+        assert!(retained.is_err(), "no file goes: {retained:?}");
+    });
+    outcome.value.expect("no hang");
+}
+
+#[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let seed = seed("full");
     // Two journal files' worth of room for data.

@@ -89,6 +89,11 @@ pub fn node(file: &str) -> Command {
 
 /// One of our Python programs, with kafka-python and confluent-kafka (librdkafka).
 pub fn python(file: &str) -> Command {
+    python_program(&sources().join("python").join(file))
+}
+
+/// The same for a program anywhere.
+pub fn python_program(path: &Path) -> Command {
     need("python3", "Python 3.9 or newer (Debian: python3)");
     let dir = install("python", |dir| {
         let mut venv = Command::new("python3");
@@ -100,7 +105,7 @@ pub fn python(file: &str) -> Command {
         run(pip);
     });
     let mut python = Command::new(dir.join("bin/python"));
-    python.arg("-u").arg(sources().join("python").join(file));
+    python.arg("-u").arg(path);
     python
 }
 

@@ -94,13 +94,25 @@ impl Log {
             let mut item = Vec::new();
             encode_log_start(&self.key, target, &mut item);
             let ticket = self.dir.control(&item, self.me.upgrade(), None);
-            self.dir.wait(ticket).await?;
+            self.start_moving.set(Some(ticket));
         }
         self.drop_segments().await
     }
 
+    /// Waits until the log start of this moment, whoever moved it, is on the device.
+    async fn start_durable(&self) -> Result<(), StoreError> {
+        while let Some(ticket) = self.start_moving.get() {
+            self.dir.wait(ticket).await?;
+            if self.start_moving.get() == Some(ticket) {
+                self.start_moving.set(None);
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets and deletes segments wholly below the log start, never the active one.
     async fn drop_segments(&self) -> Result<(), StoreError> {
+        self.start_durable().await?;
         let (bases, delay) = {
             let mut state = self.state.borrow_mut();
             if self.deleted.get() || state.maintained || state.settle_busy {

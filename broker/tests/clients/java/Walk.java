@@ -22,6 +22,7 @@ public class Walk {
       case "groups": groups(); break;
       case "admin": admin(); break;
       case "idempotent": idempotent(); break;
+      case "endure": endure(java.nio.file.Paths.get(args[2])); break;
       default: throw new IllegalArgumentException(args[1]);
     }
     System.out.println("ok " + args[1]);
@@ -174,6 +175,63 @@ public class Walk {
       consumer.seekToBeginning(consumer.assignment());
       List<ConsumerRecord<String, String>> got = read(consumer, n);
       for (int i = 0; i < n; i++) check(got.get(i).value().equals("" + i), "record " + i);
+    }
+  }
+
+  /** Idempotent, five in flight, and a group that commits, while somebody kills the broker, until a file exists; then everything is held against what is there. */
+  static void endure(java.nio.file.Path stop) throws Exception {
+    String topic = name("endure-java"), group = name("group");
+    int partitions = 3;
+    create(topic, partitions);
+    System.out.println("ready");
+    Map<TopicPartition, Long> commits = new ConcurrentHashMap<>();
+    Thread reader = new Thread(() -> commit(topic, group, commits, stop));
+    reader.start();
+    List<Future<RecordMetadata>> sent = new ArrayList<>();
+    try (KafkaProducer<String, String> producer = producer("enable.idempotence", "true", "acks", "all", "linger.ms", "1",
+        "max.in.flight.requests.per.connection", "5", "delivery.timeout.ms", "120000", "request.timeout.ms", "10000",
+        "retry.backoff.ms", "20", "reconnect.backoff.max.ms", "200", "max.block.ms", "120000")) {
+      for (int i = 0; !java.nio.file.Files.exists(stop); i++) {
+        sent.add(producer.send(new ProducerRecord<>(topic, i % partitions, null, "" + i)));
+        if (i % 20 == 0) Thread.sleep(5);
+      }
+      for (int i = 0; i < sent.size(); i++) {
+        long offset = sent.get(i).get().offset();
+        check(offset == i / partitions, "record " + i + " was acknowledged at offset " + offset);
+      }
+    }
+    reader.join();
+    check(!commits.isEmpty(), "nothing was committed");
+    try (KafkaConsumer<String, String> consumer = consumer("group.id", group)) {
+      for (int partition = 0; partition < partitions; partition++) {
+        TopicPartition one = new TopicPartition(topic, partition);
+        consumer.assign(Collections.singleton(one));
+        consumer.seekToBeginning(consumer.assignment());
+        List<ConsumerRecord<String, String>> got = read(consumer, (sent.size() - partition + partitions - 1) / partitions);
+        for (int i = 0; i < got.size(); i++) check(got.get(i).value().equals("" + (partition + i * partitions)), one + ": record " + i + " is " + got.get(i).value());
+        long wanted = commits.getOrDefault(one, 0L);
+        OffsetAndMetadata found = consumer.committed(Collections.singleton(one)).get(one);
+        check(wanted == 0 || found != null && found.offset() >= wanted, one + ": " + wanted + " was committed, " + found + " is there");
+      }
+    }
+    System.out.println(sent.size() + " records, " + commits.values().stream().mapToLong(Long::longValue).sum() + " committed");
+  }
+
+  /** The broker is down, or the group loads or rebalances after a kill: whatever it is, the commit was not acknowledged. */
+  static void commit(String topic, String group, Map<TopicPartition, Long> commits, java.nio.file.Path stop) {
+    try (KafkaConsumer<String, String> consumer = consumer("group.id", group, "default.api.timeout.ms", "5000", "reconnect.backoff.max.ms", "200")) {
+      consumer.subscribe(Collections.singleton(topic));
+      while (!java.nio.file.Files.exists(stop)) {
+        try {
+          if (consumer.poll(Duration.ofMillis(50)).isEmpty()) continue;
+          Map<TopicPartition, OffsetAndMetadata> done = new HashMap<>();
+          for (TopicPartition partition : consumer.assignment()) done.put(partition, new OffsetAndMetadata(consumer.position(partition)));
+          consumer.commitSync(done);
+          done.forEach((partition, offset) -> commits.merge(partition, offset.offset(), Math::max));
+        } catch (KafkaException error) {
+          continue;
+        }
+      }
     }
   }
 

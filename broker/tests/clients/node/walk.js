@@ -1,11 +1,12 @@
-// What a kafkajs application does: node walk.js BOOTSTRAP STEP.
+// What a kafkajs application does: node walk.js BOOTSTRAP STEP [STOP_FILE].
 'use strict'
 const assert = require('node:assert')
 const { randomUUID } = require('node:crypto')
+const { existsSync } = require('node:fs')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs')
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
-const [bootstrap, step] = process.argv.slice(2)
+const [bootstrap, step, stopFile] = process.argv.slice(2)
 const kafka = new Kafka({ clientId: 'walk', brokers: [bootstrap], logLevel: logLevel.ERROR, retry: { retries: 8 } })
 const name = (base) => `${base}-${randomUUID()}`
 
@@ -137,6 +138,28 @@ const steps = {
     await producer.disconnect()
     const seen = await consume(topic, 200)
     seen.forEach((message, i) => assert.strictEqual(message.value.toString(), `${i}`))
+  },
+
+  // Idempotent, while somebody kills the broker, until a file exists; then everything is held against what is there.
+  async endure () {
+    const topic = name('endure-kafkajs')
+    await create(topic, 1)
+    console.log('ready')
+    const patient = new Kafka({ clientId: 'endure', brokers: [bootstrap], logLevel: logLevel.NOTHING, retry: { initialRetryTime: 50, maxRetryTime: 300, retries: 400 } })
+    const producer = patient.producer({ idempotent: true, maxInFlightRequests: 1 })
+    await producer.connect()
+    let number = 0
+    while (!existsSync(stopFile)) {
+      const messages = Array.from({ length: 10 }, (_, i) => ({ value: `${number + i}`, partition: 0 }))
+      const [{ baseOffset }] = await producer.send({ topic, acks: -1, messages })
+      assert.strictEqual(baseOffset, `${number}`)
+      number += messages.length
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await producer.disconnect()
+    const seen = await consume(topic, number)
+    seen.forEach((message, i) => assert.strictEqual(message.value.toString(), `${i}`))
+    console.log(`${number} records`)
   },
 }
 
