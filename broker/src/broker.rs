@@ -21,6 +21,7 @@ use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
 
 use crate::boot::{self, BootError};
 use crate::calls::{Calls, MAILBOX_MESSAGES_MAX, Message};
+use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::controller::{apply, metadata_log::MetadataError};
 use crate::coordinator::Groups;
@@ -312,7 +313,7 @@ async fn open_shard(
         warnings: setup.warnings,
         controller: RefCell::default(),
         commit_waiters: RefCell::default(),
-        steady_from: Cell::default(),
+        steady: SteadyClock::new(ring.now(), ring.wall_ms()),
         stopping: Cell::new(false),
         config: setup.config,
         directories: setup.directories,

@@ -26,6 +26,7 @@ mod boot;
 pub mod broker;
 mod calls;
 pub mod cli;
+mod clock;
 pub mod config;
 mod controller;
 mod coordinator;

@@ -23,7 +23,8 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             if shard.stopping.get() {
                 return;
             }
-            match log.retain(shard.ring.wall_ms()).await {
+            let now = shard.moment();
+            match log.retain(now.steady_ms.min(now.wall_ms)).await {
                 Ok(0) => {}
                 Ok(segments) => tracing::info!(
                     "{}-{}: retention dropped {segments} segments",

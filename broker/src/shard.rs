@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_protocol::uuid::Uuid;
 use millstream_ring::Ring;
@@ -12,6 +11,7 @@ use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::Store;
 
 use crate::calls::Calls;
+use crate::clock::{Moment, SteadyClock};
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::coordinator::Groups;
@@ -59,8 +59,7 @@ pub(crate) struct Shard {
     pub(crate) controller: RefCell<Option<Rc<Controller>>>,
     /// Connections whose next reply waits for a flush.
     pub(crate) commit_waiters: RefCell<Vec<Rc<Replies>>>,
-    /// When [`Shard::steady_ms`] last followed the clock, and what that said.
-    pub(crate) steady_from: Cell<(Duration, i64)>,
+    pub(crate) steady: SteadyClock,
     /// No new work is taken any more.
     pub(crate) stopping: Cell<bool>,
 }
@@ -83,18 +82,16 @@ impl Shard {
             .layers(set(&self.config.node_id.to_string()), set(""))
     }
 
-    /// Unix milliseconds that never go back. When the clock of the machine is set back, this one goes on at its pace:
-    /// timers neither stop nor fire at once.
+    /// Unix milliseconds for timers: they never go back and never jump.
     pub(crate) fn steady_ms(&self) -> i64 {
-        let (since, then) = self.steady_from.get();
-        let (now, wall) = (self.ring.now(), self.ring.wall_ms());
-        let passed = i64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(i64::MAX);
-        let steady = then.saturating_add(passed);
-        if wall < steady {
-            return steady;
-        }
-        self.steady_from.set((now, wall));
-        wall
+        self.moment().steady_ms
+    }
+
+    /// Both clocks.
+    pub(crate) fn moment(&self) -> Moment {
+        let wall_ms = self.ring.wall_ms();
+        let steady_ms = self.steady.at(self.ring.now(), wall_ms);
+        Moment { wall_ms, steady_ms }
     }
 
     /// Releases the connections, here and on other cores, that waited for the group that was just flushed.

@@ -39,7 +39,7 @@ const TOPIC_IDS: i16 = 13;
 /// Answers at once if there is enough, an error, or no time to wait; else when either comes true.
 pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let shard = &context.shard;
-    let now = shard.ring.wall_ms();
+    let now = shard.steady_ms();
     let mut fetch = open(context, &request, now);
     if let Some(code) = fetch.error() {
         return context.reply(&FetchResponse {
@@ -75,11 +75,10 @@ pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) 
         (given, bytes) = read_within(shard, &targets, max_bytes, &mut held).await;
     }
     let results: Vec<PartitionResult> = given.iter().map(result).collect();
-    let answer =
-        shard
-            .fetch_sessions
-            .borrow_mut()
-            .respond(&mut fetch, &results, shard.ring.wall_ms());
+    let answer = shard
+        .fetch_sessions
+        .borrow_mut()
+        .respond(&mut fetch, &results, shard.steady_ms());
     let reply = shape(
         context,
         &fetch,

@@ -194,7 +194,7 @@ pub(crate) fn try_append(
     let needs_producers = carries_producer(records) && !partition.has_producers();
     let at_once =
         partition.appends.is_free() && !needs_producers && shard.store.try_admit(records.len());
-    at_once.then(|| partition.append_produced(records, version, shard.ring.wall_ms()))
+    at_once.then(|| partition.append_produced(records, version, shard.moment()))
 }
 
 /// Appends a batch when there is memory and the producers' state is read. It has its turn when this returns: whoever comes
@@ -212,11 +212,11 @@ pub(crate) fn take_turn<R: Deref<Target = [u8]>>(
         shard.store.admit(records.len()).await;
         if carries_producer(&records) && !partition.has_producers() {
             partition
-                .load_producers(shard.ring.wall_ms())
+                .load_producers(shard.steady_ms())
                 .await
                 .map_err(|error| Refusal::from(errors::of_read(&error)))?;
         }
-        partition.append_produced(&records, version, shard.ring.wall_ms())
+        partition.append_produced(&records, version, shard.moment())
     }
 }
 

@@ -7,6 +7,7 @@ use millstream_storage::Ticket;
 
 use super::Partition;
 use super::refusal::Refusal;
+use crate::clock::Moment;
 
 /// A batch that is in the log, or was there already.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ impl Partition {
         &self,
         batch: &[u8],
         produce_version: i16,
-        now: i64,
+        now: Moment,
     ) -> Result<Appended, Refusal> {
         if self.deleted.get() {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
@@ -33,7 +34,7 @@ impl Partition {
         let config = self.config.borrow().clone();
         let rules = ProduceRules {
             produce_version,
-            now,
+            now: now.wall_ms,
             ..config.rules
         };
         let header = batch::verify_produced(batch, &rules)
@@ -42,7 +43,7 @@ impl Partition {
             return Err(ErrorCode::InvalidTxnState.into());
         }
         let log_append_time = match rules.timestamp_type {
-            TimestampType::LogAppendTime => now,
+            TimestampType::LogAppendTime => now.wall_ms,
             TimestampType::CreateTime => -1,
         };
         match config.codec.filter(|codec| *codec != header.codec()) {
@@ -81,7 +82,7 @@ impl Partition {
         batch: &[u8],
         header: BatchHeader,
         log_append_time: i64,
-        now: i64,
+        now: Moment,
     ) -> Result<Appended, Refusal> {
         if header.has_producer_id() {
             let checked = self.producers.borrow().check(&header).map_err(|code| {
@@ -110,7 +111,7 @@ impl Partition {
         if header.has_producer_id() {
             self.producers
                 .borrow_mut()
-                .update(&header, appended.base_offset, now);
+                .update(&header, appended.base_offset, now.steady_ms);
         }
         self.last_ticket.set(Some(appended.ticket));
         Ok(Appended {

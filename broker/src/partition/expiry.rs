@@ -17,7 +17,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         let mut forgotten = 0;
         for topic in shard.topics.all() {
             for partition in topic.here() {
-                forgotten += partition.expire_producers(shard.ring.wall_ms(), expiration_ms);
+                forgotten += partition.expire_producers(shard.steady_ms(), expiration_ms);
                 shard.ring.yield_now().await;
             }
         }

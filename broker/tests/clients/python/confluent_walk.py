@@ -283,6 +283,50 @@ def endure(stop_file):
     print(f"{number} records, {sum(commits.values())} committed")
 
 
+def clocks(shift_file):
+    """Sets the broker's clock to and fro (milliseconds in a file that it looks into): no member is lost, no offset, no record."""
+    topic, group, idle = name("clocks"), name("group"), name("idle")
+    # Records carry this process's time, which the broker may take for the far future.
+    create(topic, 1, **{"message.timestamp.after.max.ms": str(2**63 - 1)})
+    stamped, stamps = name("stamped"), []
+    create(stamped, 1, **{"message.timestamp.type": "LogAppendTime"})
+    writer, number = producer(**{"enable.idempotence": True}), 0
+    events = []
+    member = consumer(group, **{"session.timeout.ms": 6000, "heartbeat.interval.ms": 500})
+    member.subscribe([topic], on_assign=lambda *_: events.append("assigned"), on_revoke=lambda *_: events.append("revoked"),
+                     on_lost=lambda *_: events.append("lost"))
+    until("an assignment", lambda: member.poll(0.05) is None and events)
+    # Of a group without members: what expires by age.
+    simple = consumer(idle)
+    simple.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    hour, year_2100, now = 3_600_000, 4_102_444_800_000, int(time.time() * 1000)
+    for shift in (hour, 24 * hour, year_2100 - now, 0, -now, 0, -hour, -24 * hour, 0):
+        with open(shift_file, "r+b") as file:
+            file.write(shift.to_bytes(8, "little", signed=True))
+        # Several turns of every periodic look that a broker takes.
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            writer.produce(topic, b"%d" % number, partition=0)
+            number += 1
+            assert writer.flush(60) == 0
+            member.poll(0.02)
+        writer.produce(stamped, b"", partition=0, on_delivery=lambda _, message: stamps.append(message.timestamp()[1]))
+        assert writer.flush(60) == 0
+        assert abs(stamps[-1] - time.time() * 1000 - shift) < 60_000, f"the clock was not moved by {shift} ms: {stamps[-1]}"
+        low, high = member.get_watermark_offsets(TopicPartition(topic, 0), timeout=60)
+        assert (low, high) == (0, number), f"clock off by {shift} ms: records {low} to {high} of {number}"
+        (found,) = simple.committed([TopicPartition(topic, 0)], 60)
+        assert found.offset == 1, f"clock off by {shift} ms: the idle group's offset is {found.offset}"
+        member.commit(offsets=[TopicPartition(topic, 0, number)], asynchronous=False)
+        assert events == ["assigned"], f"clock off by {shift} ms: {events}"
+    member.close()
+    simple.close()
+    reader = consumer()
+    reader.assign([TopicPartition(topic, 0, 0)])
+    assert [message.value() for message in take(reader, number)] == [b"%d" % i for i in range(number)]
+    reader.close()
+
+
 if __name__ == "__main__":
-    {"codecs": codecs, "groups": groups, "admin": administer, "idempotent": idempotent, "endure": endure}[sys.argv[2]](*sys.argv[3:])
+    {"codecs": codecs, "groups": groups, "admin": administer, "idempotent": idempotent, "endure": endure, "clocks": clocks}[sys.argv[2]](*sys.argv[3:])
     print("ok", sys.argv[2])
