@@ -39,7 +39,7 @@ fn text(config: &Config, cores: &[usize]) -> String {
     let durability = match config.is_flushed_class() {
         true => "an acknowledged record is flushed to the device",
         false => {
-            "an acknowledged record is flushed to the device (the weaker class that is configured is not built yet)"
+            "WEAKER by log.flush.interval.messages: an acknowledged record is written, and flushed to the device later"
         }
     };
     let mut text = format!("millstream {} is ready\n", env!("CARGO_PKG_VERSION"));

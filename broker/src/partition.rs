@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use millstream_protocol::error::ErrorCode;
 use millstream_state::partition::producers::{ProducerEntry, ProducerStates};
 use millstream_storage::{Log, ProducerRecovery, ReadError, Ticket};
 
@@ -70,6 +71,15 @@ impl Partition {
     /// End of what consumers may see: with one replica, what is flushed.
     pub(crate) fn high_watermark(&self) -> i64 {
         self.log.flushed_end_offset()
+    }
+
+    /// The same, once all that is acknowledged is below it. Where acknowledgements wait for the flush, that is now.
+    pub(crate) async fn acknowledged_end(&self) -> Result<i64, ErrorCode> {
+        if self.config.borrow().log.flush_messages > 1 {
+            let flushed = self.log.flushed().await;
+            flushed.map_err(|_offline| ErrorCode::KafkaStorageError)?;
+        }
+        Ok(self.high_watermark())
     }
 
     /// Ends it: whoever waits looks again and finds it gone.

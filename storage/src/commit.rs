@@ -6,6 +6,10 @@
 //! fdatasync of their journal file (and of the segments they wrote to) covers all of them, while later units
 //! keep being written; then their waiters are released, in order. There is no timer: alone, an append is
 //! flushed at once, and under load the flush time itself gathers the next group.
+//!
+//! A log of the weaker class (`flush.messages` above 1) is acknowledged when its unit is *written*, and its units alone
+//! do not start a flush: they wait for their number of records, for their time, or for whoever needs them on the device.
+//! Every such reason raises one mark, `flush_to`; a log of the flushed class raises it with each append.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,6 +34,10 @@ use crate::store::event::{Local, join_all};
 const DESCRIPTOR_RETRY: Duration = Duration::from_millis(20);
 /// A segment that large appends go to is grown when less than this is set aside ahead of its end.
 const GROW_AHEAD: u64 = 16 << 20;
+/// The longest sleep: then the commit task looks again.
+const TIMER_MAX: Duration = Duration::from_secs(3600);
+/// No more than this waits, written, for a flush that nobody needs yet.
+const UNFLUSHED_BYTES_MAX: usize = 8 << 20;
 
 /// Something that becomes durable: compare with [`crate::Store::is_durable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +46,8 @@ pub struct Ticket {
     pub dir: u32,
     /// Rises with the units of that journal.
     pub unit: u64,
+    /// Of a log of the weaker class: due when it is written.
+    pub when_written: bool,
 }
 
 /// Appends and control items that share one journal entry.
@@ -50,6 +60,8 @@ pub(crate) struct Unit {
     pub noted: Vec<Rc<Log>>,
     pub drops: Vec<LogKey>,
     bytes: usize,
+    /// Somebody waits for the write, not for the flush.
+    when_written: bool,
 }
 
 /// One log's batches in a unit; all in one segment.
@@ -66,6 +78,7 @@ struct Flying {
     number: u64,
     sequence: u64,
     writes_left: Rc<Cell<usize>>,
+    when_written: bool,
     journal: Rc<JournalFile>,
     /// Segments written beside the entry.
     segments: Rc<RefCell<Vec<(u64, i64, File)>>>,
@@ -84,7 +97,15 @@ pub(crate) struct Commit {
     stuck: bool,
     /// The last unit that was given to the journal.
     sent: u64,
+    /// Every unit up to this one is written.
+    written: u64,
     durable: u64,
+    /// Units up to this one are to be flushed as soon as they are written.
+    flush_to: u64,
+    /// Bytes sent since a flush was last asked for.
+    unflushed_bytes: usize,
+    /// When the flush of what waits longest is due, by the ring's clock.
+    flush_due: Option<Duration>,
 }
 
 impl Unit {
@@ -97,6 +118,7 @@ impl Unit {
             noted: Vec::new(),
             drops: Vec::new(),
             bytes: 0,
+            when_written: false,
         }
     }
 
@@ -115,13 +137,56 @@ impl Commit {
             flushing: false,
             stuck: false,
             sent: 0,
+            written: 0,
             durable: 0,
+            flush_to: 0,
+            unflushed_bytes: 0,
+            flush_due: None,
         }
     }
 
     /// Every unit up to this one is on the device.
     pub fn durable(&self) -> u64 {
         self.durable
+    }
+
+    /// What the ticket stands for is where its log's class wants it before the acknowledgement.
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        let done = if ticket.when_written {
+            self.written
+        } else {
+            self.durable
+        };
+        ticket.unit <= done
+    }
+
+    /// Units up to `unit` no longer wait for their time.
+    fn flush_soon(&mut self, unit: u64) {
+        self.flush_to = self.flush_to.max(unit);
+        self.unflushed_bytes = 0;
+        if unit >= self.newest() {
+            self.flush_due = None;
+        }
+    }
+
+    /// What is appended now waits no longer than `flush_ms` for its flush.
+    fn flush_within(&mut self, now: Duration, flush_ms: i64) {
+        let wait = Duration::from_millis(u64::try_from(flush_ms).unwrap_or(0));
+        let due = now.saturating_add(wait);
+        self.flush_due = Some(self.flush_due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// Time that is left until a flush is due, if one is. What is due now no longer waits.
+    fn flush_due_in(&mut self, now: Duration) -> Option<Duration> {
+        if self.flush_due? <= now {
+            self.flush_soon(self.newest());
+        }
+        self.flush_due.map(|due| due - now)
+    }
+
+    /// The newest unit with anything in it.
+    fn newest(&self) -> u64 {
+        self.open.number - u64::from(self.open.is_empty())
     }
 
     /// Nothing waits and nothing is on its way.
@@ -178,6 +243,8 @@ impl CoreDir {
         let mut commit = self.commit.borrow_mut();
         let unit = commit.room_for(bytes);
         let number = unit.number;
+        let when_written = state.config.flush_messages > 1;
+        unit.when_written |= when_written;
         let segment = state.active().info.base_offset;
         let (in_unit, index) = state.touch;
         match unit
@@ -206,13 +273,28 @@ impl CoreDir {
                 });
             }
         }
+        if end_offset - log.flushed_end_offset.get() >= state.config.flush_messages {
+            commit.flush_soon(number);
+        } else {
+            commit.flush_within(self.ring.now(), state.config.flush_ms);
+        }
         drop(commit);
         self.pin(bytes);
         self.work.notify();
         Ticket {
             dir: self.index as u32,
             unit: number,
+            when_written,
         }
+    }
+
+    /// Whatever was appended so far is flushed as soon as it is written.
+    pub(crate) fn flush_soon(&self) {
+        let mut commit = self.commit.borrow_mut();
+        let newest = commit.newest();
+        commit.flush_soon(newest);
+        drop(commit);
+        self.work.notify();
     }
 
     /// Puts an encoded control item into the next entry.
@@ -229,11 +311,13 @@ impl CoreDir {
         unit.noted.extend(noted);
         unit.drops.extend(dropped);
         let number = unit.number;
+        commit.flush_soon(number);
         drop(commit);
         self.work.notify();
         Ticket {
             dir: self.index as u32,
             unit: number,
+            when_written: false,
         }
     }
 
@@ -252,8 +336,10 @@ impl CoreDir {
                     return;
                 }
                 if let Err(unit) = self.send(unit) {
-                    // No journal file is free: settling frees one and rings again.
+                    // No journal file is free: settling, which needs what is in them flushed, frees one and rings again.
                     let mut commit = self.commit.borrow_mut();
+                    let sent = commit.sent;
+                    commit.flush_soon(sent);
                     commit.closed.push_front(unit);
                     commit.stuck = true;
                     drop(commit);
@@ -263,8 +349,16 @@ impl CoreDir {
                 self.commit.borrow_mut().stuck = false;
             }
             self.send_mark();
+            let due_in = self.commit.borrow_mut().flush_due_in(self.ring.now());
+            self.note_written();
             self.start_flush();
-            self.work.changed_since(seen).await;
+            let more = self.work.changed_since(seen);
+            match due_in {
+                None => more.await,
+                Some(wait) => {
+                    let _due = self.ring.timeout(wait.min(TIMER_MAX), more).await;
+                }
+            }
         }
     }
 
@@ -277,6 +371,7 @@ impl CoreDir {
     fn send_mark(self: &Rc<Self>) {
         if self.may_write() && self.journal.borrow().wants_mark() {
             let number = self.commit.borrow().sent;
+            self.commit.borrow_mut().flush_soon(number);
             // Without a place now, the flush that frees a file rings again.
             let _no_place = self.send(Unit::new(number));
         }
@@ -299,6 +394,8 @@ impl CoreDir {
             self.note_cut(unit.number, touch, plan, &place.file);
         }
         self.note_control(&unit, &place.file);
+        let bytes = unit.bytes;
+        let when_written = unit.when_written;
         let direct = writes
             .iter()
             .map(|w| (w.log.clone(), w.range.clone()))
@@ -307,6 +404,7 @@ impl CoreDir {
             number: unit.number,
             sequence: place.sequence,
             writes_left: Rc::new(Cell::new(1 + writes.len())),
+            when_written,
             journal: place.file.clone(),
             segments: Rc::default(),
             touches: unit.touches,
@@ -316,6 +414,10 @@ impl CoreDir {
         let mut commit = self.commit.borrow_mut();
         assert!(flying.number >= commit.sent, "units go out in order");
         commit.sent = flying.number;
+        commit.unflushed_bytes += bytes;
+        if commit.unflushed_bytes > UNFLUSHED_BYTES_MAX {
+            commit.flush_soon(flying.number);
+        }
         commit.flying.push_back(flying);
         Ok(())
     }
@@ -390,9 +492,35 @@ impl CoreDir {
         self.work.notify();
     }
 
-    /// One flush for all units that are written, oldest first.
+    /// Releases whoever waits for the oldest units to be written.
+    fn note_written(&self) {
+        let mut commit = self.commit.borrow_mut();
+        let before = commit.written;
+        let written = commit
+            .flying
+            .iter()
+            .take_while(|f| f.writes_left.get() == 0);
+        let written = written.filter(|f| f.number > before);
+        let (newest, awaited) = written.fold((before, false), |(_, awaited), f| {
+            (f.number, awaited || f.when_written)
+        });
+        if self.is_offline() {
+            return;
+        }
+        commit.written = newest;
+        drop(commit);
+        if awaited {
+            self.committed();
+        }
+    }
+
+    /// One flush for all units that are written, oldest first, if one of them is to be flushed now.
     fn start_flush(self: &Rc<Self>) {
         let mut commit = self.commit.borrow_mut();
+        let first = commit.flying.front().map_or(0, |f| f.number);
+        if first > commit.flush_to {
+            return;
+        }
         let ready = commit
             .flying
             .iter()

@@ -92,9 +92,10 @@ pub struct LogConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`.
     pub delete: bool,
-    /// `flush.messages`; 1 is the flushed class, the only one served yet.
+    /// `flush.messages`; 1 is the flushed class: appends are acknowledged when they are on the device. Above, when they
+    /// are written, and this many may wait for a flush.
     pub flush_messages: i64,
-    /// `flush.ms`.
+    /// `flush.ms`: how long they may.
     pub flush_ms: i64,
 }
 

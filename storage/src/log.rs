@@ -22,6 +22,7 @@ use crate::LogId;
 use crate::commit::Ticket;
 use crate::dir::PartitionName;
 use crate::epochs::Epochs;
+use crate::error::Offline;
 use crate::journal::entry::LogKey;
 use crate::knobs::{BLOCK, LogConfig};
 use crate::segment::SegmentInfo;
@@ -348,6 +349,30 @@ impl Log {
     /// The answer must describe exactly the batches below the log end offset.
     pub fn set_snapshot_source(&self, f: Box<dyn Fn() -> Vec<ProducerEntry>>) {
         *self.snapshot_source.borrow_mut() = Some(Rc::from(f));
+    }
+
+    /// Somebody waits for what is appended: it is flushed, and may be shown, without waiting for the number of records or
+    /// the time that the log's class allows.
+    pub fn flush_soon(&self) {
+        if self.flushed_end_offset.get() < self.log_end_offset.get() {
+            self.dir.flush_soon();
+        }
+    }
+
+    /// Returns when everything that is appended now is flushed.
+    pub async fn flushed(&self) -> Result<(), Offline> {
+        let end = self.log_end_offset.get();
+        self.flush_soon();
+        loop {
+            let seen = self.dir.committed.count();
+            if self.flushed_end_offset.get() >= end {
+                return Ok(());
+            }
+            if self.dir.is_offline() || self.dir.stopped.get() || self.deleted.get() {
+                return Err(Offline);
+            }
+            self.dir.committed.changed_since(seen).await;
+        }
     }
 
     pub(crate) fn tell_flushed(&self) {

@@ -226,6 +226,7 @@ impl CoreDir {
 
     /// Everything in a full file is on the device once the file after it has begun and been flushed to.
     async fn wait_flushed(&self, file: &Rc<JournalFile>) {
+        self.flush_soon();
         loop {
             let seen = self.committed.count();
             if self.is_offline() || self.journal.borrow().is_flushed(file) {
@@ -307,6 +308,7 @@ impl CoreDir {
             if let Some(writes) = writes {
                 break writes;
             }
+            log.flush_soon();
             self.committed.changed_since(seen).await;
         };
         let mut files: Vec<(i64, File)> = Vec::new();

@@ -200,10 +200,12 @@ impl Store {
         Ticket {
             dir: dir as u32,
             unit: self.0.dirs[dir].commit.borrow().durable(),
+            when_written: false,
         }
     }
 
-    /// Whether what got this ticket is on the device; [`Offline`] when it never will be.
+    /// Whether what got this ticket is on the device, or written for a log of the weaker class; [`Offline`] when it never
+    /// will be.
     pub fn is_durable(&self, ticket: Ticket) -> Result<bool, Offline> {
         self.0.dirs[ticket.dir as usize].is_durable(ticket)
     }
@@ -271,6 +273,7 @@ impl Store {
     }
 
     async fn stop_dir(&self, dir: &Rc<CoreDir>) -> std::io::Result<()> {
+        dir.flush_soon();
         loop {
             let seen = dir.work.count();
             if dir.is_offline() || (dir.commit.borrow().is_idle() && dir.has_authority()) {

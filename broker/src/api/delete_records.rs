@@ -65,12 +65,9 @@ async fn delete(
             if !partition.config.borrow().delete {
                 return Err(ErrorCode::PolicyViolation);
             }
-            let to = if offset == -1 {
-                partition.high_watermark()
-            } else {
-                offset
-            };
-            if !(0..=partition.high_watermark()).contains(&to) {
+            let end = partition.acknowledged_end().await?;
+            let to = if offset == -1 { end } else { offset };
+            if !(0..=end).contains(&to) {
                 return Err(ErrorCode::OffsetOutOfRange);
             }
             partition

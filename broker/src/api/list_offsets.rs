@@ -122,7 +122,7 @@ async fn find(
 
 async fn look_up(partition: &Partition, timestamp: i64, version: i16) -> Result<Found, ErrorCode> {
     let log = &partition.log;
-    let bound = partition.high_watermark();
+    let bound = partition.acknowledged_end().await?;
     let since = match timestamp {
         MAX_TIMESTAMP => 7,
         EARLIEST_LOCAL => 8,

@@ -56,6 +56,8 @@ pub struct TopicConfig {
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: i32,
     pub preallocate: bool,
+    /// `record.validation` is `deep`.
+    pub record_validation_deep: bool,
     pub retention_bytes: i64,
     pub retention_ms: i64,
     pub segment_bytes: i32,
@@ -115,6 +117,7 @@ impl TopicConfig {
             min_compaction_lag_ms: long("min.compaction.lag.ms"),
             min_insync_replicas: int("min.insync.replicas"),
             preallocate: flag("preallocate"),
+            record_validation_deep: text("record.validation") == "deep",
             retention_bytes: long("retention.bytes"),
             retention_ms: long("retention.ms"),
             segment_bytes: int("segment.bytes"),

@@ -96,16 +96,18 @@ async fn apply(shard: &Rc<Shard>, image: Arc<Image>, records: &[Record]) {
     futures_util::future::join_all(changes).await;
 }
 
-/// The topic's configuration as it is in force: topic, broker, broker default, file, default.
+/// The topic's configuration as it is in force: topic, broker, broker default, file, default. Nothing weakens the
+/// durability of an internal topic.
 fn topic_config(shard: &Shard, image: &Image, name: &str) -> Rc<PartitionConfig> {
     let none = Overrides::new();
     let own = image
         .config(ResourceType::Topic, name)
         .map_or(&none, |own| own);
-    Rc::new(PartitionConfig::from(&TopicConfig::resolve(
-        &shard.layers(),
-        own,
-    )))
+    let mut config = TopicConfig::resolve(&shard.layers(), own);
+    if is_internal(name) {
+        config.flush_messages = 1;
+    }
+    Rc::new(PartitionConfig::from(&config))
 }
 
 fn add_topic(shard: &Rc<Shard>, image: &Image, name: Arc<str>, id: Uuid) {

@@ -16,4 +16,5 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";
     "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";
     "connection.responses.max.bytes"       Long    "8388608"    [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
+    "record.validation"                    String  "batch"      {"batch" "deep"} cluster obeyed "What is checked of a produced batch: its header, checksum and, uncompressed, its records; deep opens compressed ones, too.";
 };

@@ -114,6 +114,9 @@ impl Partition {
                 .update(&header, appended.base_offset, now.steady_ms);
         }
         self.last_ticket.set(Some(appended.ticket));
+        if appended.ticket.when_written && self.waiters.is_awaited() {
+            self.log.flush_soon();
+        }
         Ok(Appended {
             base_offset: appended.base_offset,
             log_append_time,

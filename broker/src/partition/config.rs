@@ -46,7 +46,7 @@ impl From<&TopicConfig> for PartitionConfig {
                 timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
                 timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
                 compacted: topic.cleanup_compact,
-                deep: false,
+                deep: topic.record_validation_deep,
                 decompressed_max: DECOMPRESSED_MAX,
             },
             codec,

@@ -91,6 +91,7 @@ impl Partition {
             };
         }
         if wanted.offset >= given.high_watermark {
+            self.log.flush_soon();
             return given;
         }
         let max_bytes = wanted.max_bytes.min(budget);

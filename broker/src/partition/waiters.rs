@@ -50,6 +50,12 @@ impl Waiters {
         parked.push(Rc::downgrade(notice));
     }
 
+    /// Somebody is parked.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let parked = self.parked.borrow();
+        parked.iter().any(|waiting| waiting.strong_count() > 0)
+    }
+
     /// Wakes all that are parked; they look again and park again if it was not enough.
     pub(crate) fn wake(&self) {
         for notice in self.parked.take() {

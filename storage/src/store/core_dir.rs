@@ -228,7 +228,7 @@ impl CoreDir {
 
     pub fn is_durable(&self, ticket: Ticket) -> Result<bool, Offline> {
         // What was flushed stays true, also after a failure.
-        if ticket.unit <= self.commit.borrow().durable() {
+        if self.commit.borrow().is_done(ticket) {
             return Ok(true);
         }
         // Nothing more is sent once a stop has found everything flushed.

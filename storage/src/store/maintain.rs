@@ -311,6 +311,7 @@ impl CoreDir {
         // Taken together, without an await between: the state describes exactly this end.
         let (entries, end) = (source(), log.log_end_offset.get());
         log.state.borrow_mut().batches_since_snapshot = 0;
+        log.flush_soon();
         loop {
             let seen = self.committed.count();
             if self.is_offline() || log.deleted.get() {

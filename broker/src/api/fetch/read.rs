@@ -236,6 +236,7 @@ async fn wait_for_news(
     for (topic_id, index, high_watermark) in &seen {
         match shard.topics.by_id(topic_id).map(|topic| topic.home(*index)) {
             Some(Home::Here(partition)) if partition.high_watermark() == *high_watermark => {
+                partition.log.flush_soon();
                 partition.waiters.park(notice);
             }
             // It has something new already, or moved, or is gone: look again at once.
