@@ -192,6 +192,7 @@ fn storage_options(config: &Config, cores: usize) -> StorageOptions {
         cores,
         journal_file_bytes: config.broker.journal_file_bytes,
         journal_files: config.broker.journal_files,
+        journal_bytes_max: config.broker.journal_device_max_bytes,
         tail_bytes: tail_bytes(config, cores),
         descriptors_max: limits::descriptors(config, cores).segments_per_core,
         lock_wait: Duration::from_millis(config.broker.log_dir_lock_wait_ms),

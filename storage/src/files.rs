@@ -5,6 +5,7 @@
 //! they follow from the batches.
 
 mod cache;
+mod dir_sync;
 mod reaper;
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use crate::dir::{
 };
 use crate::segment::index::Unwritten;
 use cache::Cache;
+use dir_sync::DirSync;
 use reaper::Reaper;
 
 /// A log's first extent. Idle logs have none.
@@ -56,6 +58,8 @@ struct Shared {
     ring: Ring,
     cache: Cache,
     reaper: Reaper,
+    /// Of the data directory itself.
+    dir_sync: DirSync,
     /// Nothing is flushed any more.
     closed: Cell<bool>,
 }
@@ -68,6 +72,7 @@ impl Files {
                 ring: ring.clone(),
                 cache: Cache::new(descriptors_max),
                 reaper: Reaper::default(),
+                dir_sync: DirSync::default(),
                 closed: Cell::new(false),
             }),
         }
@@ -150,7 +155,7 @@ impl Files {
             }
             Err(error) => return Err(error),
         }
-        fs::sync_dir(ring, dir.path()).await?;
+        self.sync_data_dir(dir).await?;
         Ok(path)
     }
 
@@ -251,8 +256,13 @@ impl Files {
         let marked = dir.path().join(marked_name(name, dir::new_uuid(), mark));
         self.forget_under(&path);
         fs::rename(&self.shared.ring, &path, &marked).await?;
-        fs::sync_dir(&self.shared.ring, dir.path()).await?;
+        self.sync_data_dir(dir).await?;
         Ok(marked)
+    }
+
+    async fn sync_data_dir(&self, dir: &DataDir) -> io::Result<()> {
+        let sync = || fs::sync_dir(&self.shared.ring, dir.path());
+        self.shared.dir_sync.run(sync).await
     }
 
     /// Removes a file, or a directory with all in it, some time after `after`: one name at a time, slowly. What a stop leaves

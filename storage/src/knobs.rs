@@ -16,6 +16,9 @@ pub(crate) const DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Batches that share one journal entry. Small enough that the first flush of a burst starts early.
 pub(crate) const UNIT_BYTES_MAX: usize = 1 << 20;
 
+/// What a settling pass should find of a log: with less, the creation, writing and flushing of its file outweigh the bytes.
+pub(crate) const SETTLE_BYTES_MIN: u64 = 256 * 1024;
+
 /// Largest block of tail memory; a log's first is one page, each next doubles.
 pub(crate) const TAIL_BLOCK_BYTES_MAX: usize = 1 << 20;
 
@@ -35,8 +38,11 @@ pub struct StorageOptions {
     pub cores: usize,
     /// Bytes of one journal file.
     pub journal_file_bytes: u64,
-    /// Journal files per core and directory (at least 3).
+    /// Journal files per core and directory (at least 3), to begin with.
     pub journal_files: usize,
+    /// `journal.device.max.bytes`: all journals of a directory together. Up to this a journal grows while it holds little
+    /// of many logs: settling these one by one is dear, and the more of each there is, the rarer.
+    pub journal_bytes_max: u64,
     /// Memory for the newest bytes of logs, per core.
     pub tail_bytes: usize,
     /// Open segment files per core.
@@ -60,6 +66,7 @@ impl StorageOptions {
             cores: 1,
             journal_file_bytes: 64 << 20,
             journal_files: 4,
+            journal_bytes_max: 1 << 30,
             tail_bytes: 256 << 20,
             descriptors_max: 1024,
             lock_wait: Duration::from_secs(10),

@@ -17,7 +17,7 @@ use millstream_ring::{Bytes, File};
 use crate::dir;
 use crate::files::Access;
 use crate::journal::writer::JournalFile;
-use crate::knobs::BLOCK;
+use crate::knobs::{BLOCK, SETTLE_BYTES_MIN};
 use crate::log::{Log, LogState};
 use crate::store::core_dir::{CoreDir, Errand};
 use crate::store::event::{Local, join_all};
@@ -55,6 +55,10 @@ impl CoreDir {
             let seen = self.settle_wanted.count();
             if self.is_offline() || self.stopped.get() {
                 return;
+            }
+            if self.settles_crumbs() {
+                // Larger, it has more of each log when it comes to settling, and that comes seldomer.
+                self.grow_journal();
             }
             match self.next_pass(journal_first) {
                 Some(pass) if self.has_authority() => match self.settle(pass).await {
@@ -120,10 +124,9 @@ impl CoreDir {
     /// What the oldest journal file holds, or where memory asks for it, the one being written.
     fn journal_pass(&self) -> Option<Pass> {
         let journal = self.journal.borrow();
-        let full = journal.full_files();
         // Where something found no space, all is tried until nothing is left to try.
         let wanted = self.budget.wants_settling() || self.is_full();
-        if full > 0 && (full * 2 >= self.journal_files || wanted) {
+        if journal.full_files() > 0 && (self.journal_wants_settling() || wanted) {
             let oldest = journal.oldest().expect("a full file is there");
             let number = u64::from(oldest.number);
             let logs = oldest
@@ -150,6 +153,14 @@ impl CoreDir {
             return (!logs.is_empty()).then_some(Pass { logs, retire: None });
         }
         None
+    }
+
+    /// The next journal file to be settled holds little of many logs.
+    fn settles_crumbs(&self) -> bool {
+        let journal = self.journal.borrow();
+        let (_, _, bytes) = journal.parameters();
+        let oldest = journal.oldest().filter(|_| self.journal_wants_settling());
+        oldest.is_some_and(|file| bytes < file.logs.borrow().len() as u64 * SETTLE_BYTES_MIN)
     }
 
     /// One pass. A log that finds no space, or no descriptor, stays as dirty as it was and holds back the journal file, but
@@ -296,7 +307,7 @@ impl CoreDir {
         log.state.borrow_mut().settle_busy = true;
         let writes = loop {
             let seen = self.committed.count();
-            if self.is_offline() || log.deleted.get() || !log.state.borrow().dirty_to_settle() {
+            if self.is_offline() || log.deleted.get() || !log.state.borrow().is_due(need) {
                 return Ok(Vec::new());
             }
             self.ready_segments(log).await?;
@@ -393,6 +404,15 @@ struct BlockWrite {
 impl LogState {
     fn dirty_to_settle(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Something is dirty that has to be settled; often an earlier pass has been as far as that.
+    fn is_due(&self, need: Need) -> bool {
+        let behind = match need {
+            Need::To(to) => self.settled() < to,
+            Need::All => true,
+        };
+        behind && self.dirty_to_settle()
     }
 
     /// Gives back what a pass took; returns how many of these bytes had not become dirty anew meanwhile: a sealed block's do,

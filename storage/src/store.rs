@@ -70,7 +70,7 @@ impl Store {
     /// may be appended before [`crate::Finish::run`] gave the new generation authority (what is, waits for it).
     pub async fn start(ring: &Ring, seed: StoreSeed) -> Result<Store, OpenError> {
         let file_bytes = start::journal_file_bytes(&seed.options, seed.cores) as usize;
-        let journal_bytes = file_bytes * seed.options.journal_files;
+        let journal_bytes = file_bytes * start::journal_files_max(&seed.options, seed.cores);
         let pinned_max = (journal_bytes / 4 * 3).min(seed.options.tail_bytes / 2);
         let budget = Rc::new(Budget::new(pinned_max, seed.options.tail_bytes));
         let callbacks: CommitCallbacks = Rc::default();
@@ -102,7 +102,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Creates an empty log, durably. Its directory follows in the background.
+    /// Creates an empty log, durably. It gets its directory and its first file when bytes first leave the journal: thousands
+    /// of logs that are seldom written cost the file system nothing.
     pub async fn create_log(
         &self,
         topic: &str,
@@ -147,7 +148,6 @@ impl Store {
         encode_create(&key, topic, 0, &mut item);
         let ticket = core_dir.control(&item, Some(log.clone()), None);
         core_dir.wait(ticket).await?;
-        core_dir.wants_maintenance(&log);
         Ok(log)
     }
 

@@ -3,13 +3,14 @@
 #[path = "power_cut/model.rs"]
 mod model;
 
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use millstream_protocol::batch::BatchBuilder;
 use millstream_protocol::compress::Codec;
-use millstream_ring::Ring;
 use millstream_ring::sim::{self, Controls, Disk, Options};
+use millstream_ring::{Ring, fs};
 use millstream_storage::{Log, LogConfig, LogId, Stopped, StorageOptions, Store, open};
 use model::{Life, Model, ModelLog, append, batch, verify};
 use rand::SeedableRng;
@@ -231,4 +232,70 @@ fn producers_are_known_by_what_is_left_of_the_log() {
             })
         },
     ]);
+}
+
+/// Little of many logs: the journal grows before anything of them is settled. Starts carry all of it, and go on with as many
+/// files.
+#[test]
+fn a_journal_that_grew_is_read_back_whole() {
+    for fate in 0..FATES / 4 {
+        let mut disk = Disk::new(1 << 30);
+        disk.create_dir_all(Path::new("/data"))
+            .expect("an empty disk");
+        let mut model = Model::new();
+        for session in 0..4 {
+            let main = move |ring: Ring, controls: Controls| async move {
+                let model = many_logs(&ring, model).await;
+                if session == 0 {
+                    let list = fs::list(Path::new("/data")).expect("lists");
+                    let journal = |name: &str| name.starts_with(".millstream-journal");
+                    let names = list.iter().map(|entry| entry.name.to_string_lossy());
+                    let files = names.filter(|name| journal(name)).count();
+                    assert!(files > options().journal_files, "it has {files} files");
+                }
+                (model, controls.power_cut().disk(fate + session))
+            };
+            let outcome = sim::run(Options::new(fate, disk), main);
+            (model, disk) = outcome.value.expect("no hang");
+        }
+    }
+}
+
+/// Starts, compares, and writes some 9 MB to 24 logs in turn.
+async fn many_logs(ring: &Ring, mut model: Model) -> Model {
+    let options = StorageOptions {
+        journal_bytes_max: 24 << 20,
+        tail_bytes: 64 << 20,
+        ..options()
+    };
+    let opened = open(ring, options).await.expect("opens");
+    let (seeds, finish) = opened.divide(1, |_| Some(0));
+    let seed = seeds.into_iter().next().expect("one core");
+    let store = Store::start(ring, seed).await.expect("starts");
+    finish.run(ring).await.expect("has authority");
+    verify(&store, &model).await;
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    for n in 0..24 {
+        let id = LogId { partition: n, ..ID };
+        if let Entry::Vacant(place) = model.entry(n) {
+            let mut log = ModelLog::new("case".to_owned(), id);
+            log.life = Life::Live;
+            place.insert(log);
+            let created = store.create_log("case", id, 0, 0, LogConfig::default());
+            created.await.expect("creates");
+        }
+    }
+    for _ in 0..32 {
+        let mut last = None;
+        for log in model.values_mut() {
+            let bytes = batch(&mut rng, log, 12_000);
+            store.admit(bytes.len()).await;
+            let (ticket, stored) = append(&store.log(&log.id).expect("there"), &bytes, 0);
+            log.batches.push(stored);
+            last = Some(ticket);
+        }
+        store.wait(last.expect("appended")).await.expect("flushed");
+        model.values_mut().for_each(|log| log.acked = log.end());
+    }
+    model
 }

@@ -27,9 +27,10 @@ const BELL_FAILED: u64 = SPECIAL | 1 << 60;
 
 /// Descriptors the ring itself keeps open (see [`crate::DirLock`]).
 const KEPT_FDS_MAX: u32 = 64;
-/// Workers of the kernel for operations that block: files, and everything else. With 2 a journal's flush stands
-/// behind the fsyncs of settling and of new partitions.
-const WORKERS_MAX: [u32; 2] = [8, 2];
+/// Workers of the kernel for operations that block: files, and everything else. More than all that is flushed at a time in
+/// the background, or a journal's flush stands behind the fsyncs of settling and of new partitions. The block layer merges
+/// flushes that wait together.
+const WORKERS_MAX: [u32; 2] = [48, 2];
 /// Gather lists kept for reuse.
 const GATHERS_KEPT: usize = 256;
 /// A gather list longer than this is not kept.

@@ -133,6 +133,11 @@ impl Journal {
         self.used.iter()
     }
 
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.used.len() + self.free.len() + self.retired.len()
+    }
+
     /// Every file there is.
     pub fn all(&self) -> impl Iterator<Item = &Rc<JournalFile>> {
         self.used

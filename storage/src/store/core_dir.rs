@@ -75,7 +75,11 @@ pub(crate) struct CoreDir {
     pub unseen: Cell<u64>,
     /// When that was, by the clock of the turns.
     pub looked_ms: Cell<i64>,
-    pub journal_files: usize,
+    /// Files the journal has, or will have as soon as they are there.
+    pub journal_files: Cell<usize>,
+    pub journal_files_max: usize,
+    /// Some of them are being made.
+    pub journal_grows: Cell<bool>,
     pub cores: u32,
     /// Partitions whose directories are being renamed away; nobody may create one of these names meanwhile.
     pub deleting: RefCell<Vec<PartitionName>>,
@@ -145,7 +149,7 @@ impl CoreDir {
                 // What the journal still has to take counts as taken.
                 let journal = self.journal.borrow();
                 let (_, _, bytes) = journal.parameters();
-                let missing = self.journal_files.saturating_sub(journal.all().count());
+                let missing = self.journal_files.get().saturating_sub(journal.all().count());
                 let pinned = self.pinned.get() as u64;
                 self.unseen.set(pinned + missing as u64 * bytes);
             }
@@ -213,9 +217,7 @@ impl CoreDir {
 
     /// A group was flushed, or the directory failed: wakes all who wait for either.
     pub fn committed(&self) {
-        if self.journal.borrow().full_files() * 2 >= self.journal_files
-            || self.budget.wants_settling()
-        {
+        if self.journal_wants_settling() || self.budget.wants_settling() {
             self.settle_wanted.notify();
         }
         self.committed.notify();
@@ -237,6 +239,13 @@ impl CoreDir {
         } else {
             Ok(false)
         }
+    }
+
+    /// Half of the journal is full, and no more of it is on the way.
+    pub fn journal_wants_settling(&self) -> bool {
+        let journal = self.journal.borrow();
+        let grows = self.journal_grows.get() && journal.free_files() > 0;
+        journal.full_files() * 2 >= journal.files() && !grows
     }
 
     pub async fn wait(&self, ticket: Ticket) -> Result<(), Offline> {

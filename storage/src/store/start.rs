@@ -26,8 +26,6 @@ use crate::segment::SegmentInfo;
 use crate::table::{CLOSED, READY, Row, TableName, TableWriter, encode_cores};
 use crate::tail::Tail;
 
-/// Journals of one device together take no more than this.
-const JOURNALS_BYTES_MAX: u64 = 1 << 30;
 /// Wait before the journal's files are tried again where there is no space for them.
 const RETRY: Duration = Duration::from_millis(500);
 /// Logs whose leftovers are settled at the same time.
@@ -48,8 +46,16 @@ pub(crate) struct Common<'a> {
 
 /// Bytes of one journal file, within what a device may carry.
 pub(crate) fn journal_file_bytes(options: &StorageOptions, cores: u32) -> u64 {
-    let share = JOURNALS_BYTES_MAX / u64::from(cores) / options.journal_files as u64;
+    let share = options.journal_bytes_max / u64::from(cores) / options.journal_files as u64;
     options.journal_file_bytes.min(share).max(4 << 20) / (1 << 20) * (1 << 20)
+}
+
+/// Files that a journal may grow to: no more than what memory may hold of it would fill.
+pub(crate) fn journal_files_max(options: &StorageOptions, cores: u32) -> usize {
+    let share = options.journal_bytes_max / u64::from(cores);
+    let share = share.min(options.tail_bytes as u64 / 3 * 2);
+    let files = share / journal_file_bytes(options, cores);
+    usize::try_from(files).map_or(options.journal_files, |n| n.max(options.journal_files))
 }
 
 pub(crate) async fn start_dir(
@@ -111,7 +117,9 @@ pub(crate) async fn start_dir(
         lacks_descriptors: Cell::new(false),
         unseen: Cell::new(0),
         looked_ms: Cell::new(0),
-        journal_files: common.options.journal_files,
+        journal_files: Cell::new(common.options.journal_files),
+        journal_files_max: journal_files_max(common.options, common.cores),
+        journal_grows: Cell::new(false),
         cores: common.cores,
         deleting: RefCell::default(),
     });
@@ -461,7 +469,7 @@ async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
             continue;
         };
         // The last file stays free, for the appends to come.
-        let full = number as usize >= common.options.journal_files - 1;
+        let full = number as usize >= dir.journal_files_max - 1;
         if full && files.len() >= number as usize {
             dir.settle_log_now(log).await?;
             continue;
@@ -530,13 +538,12 @@ async fn write_carry(
                 let file =
                     Journal::create(common.ring, &path, chain, *number, bytes, dir.direct.get())
                         .await?;
-                prepare_rest(&file).await?;
                 *number += 1;
                 dir.journal.borrow_mut().add(file);
             }
         }
     };
-    // The first file is pre-written only as far as a quick start needs.
+    // The files are pre-written only as far as a quick start needs.
     let end = place.offset + place.bytes.len() as u64;
     place
         .file
@@ -577,12 +584,58 @@ impl CoreDir {
         self.spawn(true, self.clone().run_settling());
         self.spawn(true, self.clone().run_maintenance());
         self.spawn(true, self.clone().sweep());
+        self.journal_grows.set(true);
         let dir = self.clone();
         self.spawn(true, async move {
             if let Err(cause) = dir.prepare_journal().await {
                 dir.fail(&cause, "prepare the journal");
             }
+            dir.journal_grows.set(false);
+            dir.settle_wanted.notify();
         });
+    }
+
+    /// Gives the journal as many files more as it has, in the background, if it may have them and they take nobody's space.
+    pub(crate) fn grow_journal(self: &Rc<Self>) {
+        let (_, _, bytes) = self.journal.borrow().parameters();
+        let now = self.journal_files.get();
+        let more = now.min(self.journal_files_max - now);
+        let room = self.data.room() / u64::from(self.cores);
+        let needed = self.unseen.get() + bytes * more as u64;
+        if more == 0 || self.is_full() || room < needed || self.journal_grows.get() {
+            return;
+        }
+        self.journal_grows.set(true);
+        self.journal_files.set(now + more);
+        let dir = self.clone();
+        self.spawn(true, async move {
+            match dir.create_journal_files().await {
+                Err(cause) if dir::takes_directory_offline(&cause) => {
+                    dir.fail(&cause, "grow the journal");
+                }
+                // It does with what it got.
+                _ => dir.journal_files.set(dir.journal.borrow().all().count()),
+            }
+            dir.journal_grows.set(false);
+            dir.settle_wanted.notify();
+        });
+    }
+
+    async fn create_journal_files(&self) -> io::Result<()> {
+        let (path, chain, bytes) = self.journal.borrow().parameters();
+        let present = self.journal.borrow().all().count();
+        for number in present as u32..self.journal_files.get() as u32 {
+            if self.stopped.get() || self.is_offline() {
+                break;
+            }
+            let direct = self.direct.get();
+            let file = Journal::create(&self.ring, &path, chain, number, bytes, direct).await?;
+            // From here on it is one of them, and may be waited for.
+            self.journal.borrow_mut().add(file.clone());
+            self.work.notify();
+            prepare_rest(&file).await?;
+        }
+        Ok(())
     }
 
     /// The whole ring of files. Waits where the device is full: until then those that are there go round.
@@ -592,7 +645,10 @@ impl CoreDir {
             self.patiently(async || prepare_rest(file).await).await?;
         }
         let (path, chain, bytes) = self.journal.borrow().parameters();
-        for number in present.len() as u32..self.journal_files as u32 {
+        // Those that carried a predecessor's bytes may be more than it begins with; one is for what comes.
+        let wanted = self.journal_files.get().max(present.len() + 1);
+        self.journal_files.set(wanted.min(self.journal_files_max));
+        for number in present.len() as u32..self.journal_files.get() as u32 {
             let direct = self.direct.get();
             let create = async || {
                 let file = Journal::create(&self.ring, &path, chain, number, bytes, direct).await?;
