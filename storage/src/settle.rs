@@ -251,10 +251,11 @@ impl CoreDir {
     async fn write_rows(&self, pass: &Pass) -> io::Result<()> {
         let renew = self.table.wants_rewrite();
         let logs: Vec<Rc<Log>> = if renew {
-            self.logs.borrow().values().cloned().collect()
+            let logs = self.logs.borrow();
+            let deleting = self.deleting.borrow();
+            logs.values().chain(deleting.iter()).cloned().collect()
         } else {
-            let alive = pass.logs.iter().filter(|(log, _)| !log.deleted.get());
-            alive.map(|(log, _)| log.clone()).collect()
+            pass.logs.iter().map(|(log, _)| log.clone()).collect()
         };
         let mut rows = Vec::new();
         if renew {
@@ -266,7 +267,14 @@ impl CoreDir {
                 crate::table::encode_drop(key, &mut rows);
             }
         }
-        logs.iter().for_each(|log| log.encode_row(&mut rows));
+        for log in &logs {
+            log.encode_row(&mut rows);
+            if log.deleted.get() {
+                // What was to be settled of it was not: its entries count no more from here on. The one that drops it may
+                // still wait for its place in the journal, and until that is flushed nothing else says so.
+                crate::table::encode_drop(&log.key, &mut rows);
+            }
+        }
         let written = match renew {
             true => self.table.rewrite(&rows).await,
             false if rows.is_empty() => Ok(()),

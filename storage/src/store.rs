@@ -176,7 +176,7 @@ impl Store {
         let log = self.log(id).ok_or(StoreError::Unknown)?;
         let dir = log.dir.clone();
         dir.logs.borrow_mut().remove(id);
-        dir.deleting.borrow_mut().push(log.name.clone());
+        dir.deleting.borrow_mut().push(log.clone());
         log.abandon();
         let mut item = Vec::new();
         encode_drop(&log.key, &mut item);
@@ -188,7 +188,7 @@ impl Store {
         // The name belongs to whoever creates it next, maybe on another core: it has to be free.
         loop {
             let seen = dir.committed.count();
-            if !dir.deleting.borrow().contains(&name) || dir.stopped.get() || dir.is_offline() {
+            if !dir.is_deleting(&name) || dir.stopped.get() || dir.is_offline() {
                 return Ok(());
             }
             dir.committed.changed_since(seen).await;

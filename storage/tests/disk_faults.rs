@@ -7,14 +7,14 @@
 mod model;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use millstream_ring::Ring;
 use millstream_ring::sim::{self, Controls, Disk, Fault, Kind, Options};
 use millstream_storage::{AppendError, Log, LogConfig, LogId, StorageOptions, Store, open};
-use model::{Life, Model, ModelLog, Stored, batch, verify};
+use model::{Life, Model, ModelLog, Stored, batch, config, options, verify};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -38,24 +38,6 @@ fn disk(dirs: &[&str], bytes: u64) -> Disk {
         disk.create_dir_all(Path::new(dir)).expect("an empty disk");
     }
     disk
-}
-
-fn options(dirs: &[&str]) -> StorageOptions {
-    let mut options = StorageOptions::new(dirs.iter().map(PathBuf::from).collect());
-    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    options.journal_file_bytes = 4 << 20;
-    options.journal_files = 3;
-    options.tail_bytes = 3 << 20;
-    options.reserve_bytes = Some(0);
-    options
-}
-
-fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 256 << 10,
-        file_delete_delay_ms: 0,
-        ..LogConfig::default()
-    }
 }
 
 async fn start(ring: &Ring, options: StorageOptions) -> Store {
@@ -141,7 +123,7 @@ fn one_fault(seed: u64, kind: Kind, after: u64) -> bool {
     // After the restart the disk is well again, and everything acknowledged is there.
     let restart = sim::run(Options::new(seed, left), move |ring, _| async move {
         let store = start(&ring, self::options(&DIRS)).await;
-        verify(&store, &model).await;
+        verify(std::slice::from_ref(&store), &model).await;
     });
     restart.value.expect("no hang");
     offline

@@ -17,19 +17,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use millstream_ring::sim::{self, Cut, Disk, Options, Stage};
 use millstream_ring::{Ring, fs};
-use millstream_storage::{Stopped, StorageOptions, Store, open};
-use model::{Found, Model, verify};
+use millstream_storage::{Store, open};
+use model::{Found, Model, Stores, config, cut_to, options, verify};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use workload::{Shared, Workload};
+use workload::{Shared, Workload, listen};
 
-const DIR: &str = "/data";
+/// Directories that a life may find its logs in, and put new ones into.
+const DIRS: [&str; 2] = ["/one", "/two"];
+/// Logs that exist at most.
+const LOGS: i32 = 6;
 const DISK_BYTES: u64 = 8 << 30;
 /// Cuts of the test command.
 const CUTS: u64 = 20_000;
 /// Lives of a process on one disk: a start, work, and a clean stop or a power cut.
 const SESSIONS: u64 = 6;
 const STEPS: usize = 30;
+/// Cores at most.
+const CORES: usize = 3;
 
 #[test]
 fn power_fails_at_every_write() {
@@ -71,17 +76,6 @@ fn environment(name: &str) -> Option<u64> {
         .and_then(|value| value.parse().ok())
 }
 
-fn options() -> StorageOptions {
-    let mut options = StorageOptions::new(vec![DIR.into()]);
-    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    options.journal_file_bytes = 4 << 20;
-    options.journal_files = 3;
-    options.tail_bytes = 3 << 20;
-    options.descriptors_max = 64;
-    options.reserve_bytes = Some(0);
-    options
-}
-
 /// Where the test stands; printed when it fails there.
 struct Position {
     seed: u64,
@@ -101,7 +95,9 @@ impl Drop for Position {
 /// Sessions on one disk; each moment of each is looked into.
 fn one_disk(seed: u64, only: Option<u64>, tried: &AtomicU64, wanted: u64) {
     let mut disk = Disk::new(DISK_BYTES);
-    disk.create_dir_all(Path::new(DIR)).expect("an empty disk");
+    for dir in DIRS {
+        disk.create_dir_all(Path::new(dir)).expect("an empty disk");
+    }
     let model: Shared = Rc::default();
     let topics = Rc::new(RefCell::new(0));
     let cuts = Rc::new(Cell::new(0));
@@ -150,50 +146,46 @@ async fn live(
     ring: Ring,
     controls: sim::Controls,
     model: Shared,
-    topics: Rc<RefCell<u8>>,
+    topics: Rc<RefCell<u32>>,
     started: Rc<Cell<bool>>,
     mut rng: ChaCha8Rng,
 ) -> Option<Disk> {
-    let store = Rc::new(start(&ring).await);
+    let stores = Rc::new(start(&ring, &mut rng).await);
     let expected = model.borrow().clone();
-    let found = verify(&store, &expected).await;
-    model.borrow_mut().retain(|n, _| found.contains_key(n));
-    for (n, log) in model.borrow_mut().iter_mut() {
-        log.cut_to(&found[n]);
-    }
+    let found = verify(stores.all(), &expected).await;
+    cut_to(&mut model.borrow_mut(), &found);
     started.set(true);
     let clean = rng.random_ratio(1, 3);
     let seed = rng.random();
+    listen(&stores, &model);
     let mut workload = Workload {
         ring: ring.clone(),
-        store: store.clone(),
+        stores: stores.clone(),
         model,
         rng,
         topics,
+        logs: 0..LOGS,
+        dirs: DIRS.len(),
+        config: config(),
+        large: 220_000,
     };
-    workload.listen();
+    workload.adopt();
     for _ in 0..STEPS {
         workload.step().await;
     }
     if !clean {
         return Some(controls.power_cut().disk(seed));
     }
-    let stopped = store.stop().await.expect("stops");
-    Stopped::finish(vec![stopped], &ring)
-        .await
-        .expect("is marked clean");
+    stores.stop(&ring).await;
     let mut model = workload.model.borrow_mut();
     model.values_mut().for_each(|log| log.acked = log.end());
     None
 }
 
-async fn start(ring: &Ring) -> Store {
-    let opened = open(ring, options()).await.expect("opens");
-    let (seeds, finish) = opened.divide(1, |_| Some(0));
-    let seed = seeds.into_iter().next().expect("one core");
-    let store = Store::start(ring, seed).await.expect("starts");
-    finish.run(ring).await.expect("has authority");
-    store
+/// Each life has a number of cores of its own, and other cores for the logs.
+async fn start(ring: &Ring, rng: &mut ChaCha8Rng) -> Stores {
+    let (cores, first) = (rng.random_range(1..=CORES), rng.random_range(0..CORES));
+    Stores::start(ring, options(&DIRS), cores, first).await
 }
 
 /// Looks into power cuts.
@@ -226,43 +218,35 @@ impl Look {
             what: format!("{stage} {}", cut.what),
         };
         let seed = self.seed ^ (number << 32);
-        let model = self.model.borrow().clone();
+        let mut model = self.model.borrow().clone();
         let (found, again) = recovered(cut.disk(seed), &model, seed);
         if !self.started.get() {
             assert_eq!(found, self.before, "a recovery that was cut short");
         }
-        let model = after(model, &found);
+        cut_to(&mut model, &found);
         let second = recovered(again, &model, seed + 1).0;
         assert_eq!(second, found, "a second recovery");
     }
-}
-
-/// What the logs must contain once they were found like this.
-fn after(mut model: Model, found: &BTreeMap<i32, Found>) -> Model {
-    model.retain(|n, _| found.contains_key(n));
-    for (n, log) in &mut model {
-        log.cut_to(&found[n]);
-    }
-    model
 }
 
 /// After a clean stop Kafka's files alone, without our table, tell the same.
 fn scanned(disk: Disk, model: &Model, seed: u64) {
     let model = model.clone();
     let outcome = sim::run(Options::new(seed, disk), move |ring, _| async move {
-        for entry in fs::list(Path::new(DIR)).expect("lists") {
-            let name = entry.name.to_string_lossy().into_owned();
-            if name.starts_with(".millstream-table") {
-                let path = Path::new(DIR).join(name);
-                fs::unlink(&ring, &path).await.expect("removes");
+        for dir in DIRS.map(Path::new) {
+            for entry in fs::list(dir).expect("lists") {
+                let name = entry.name.to_string_lossy().into_owned();
+                if name.starts_with(".millstream-table") {
+                    fs::unlink(&ring, &dir.join(name)).await.expect("removes");
+                }
             }
         }
-        let opened = open(&ring, options()).await.expect("opens");
+        let opened = open(&ring, options(&DIRS)).await.expect("opens");
         assert!(opened.logs().all(|log| log.adopted), "read as Kafka's");
         let (seeds, _finish) = opened.divide(1, |_| Some(0));
         let seed = seeds.into_iter().next().expect("one core");
         let store = Store::start(&ring, seed).await.expect("starts");
-        verify(&store, &model).await;
+        verify(&[store], &model).await;
     });
     assert!(outcome.value.is_ok(), "the scan hangs: {:?}", outcome.value);
 }
@@ -281,8 +265,8 @@ fn recovered(disk: Disk, model: &Model, seed: u64) -> (BTreeMap<i32, Found>, Dis
     }));
     let model = model.clone();
     let outcome = sim::run(options, move |ring, controls| async move {
-        let store = start(&ring).await;
-        let found = verify(&store, &model).await;
+        let stores = start(&ring, &mut rng).await;
+        let found = verify(stores.all(), &model).await;
         (found, controls.power_cut().disk(again_seed))
     });
     match outcome.value {

@@ -4,7 +4,7 @@
 mod model;
 
 use std::collections::btree_map::Entry;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use millstream_protocol::batch::BatchBuilder;
@@ -12,34 +12,17 @@ use millstream_protocol::compress::Codec;
 use millstream_ring::sim::{self, Controls, Disk, Options};
 use millstream_ring::{Ring, fs};
 use millstream_storage::{Log, LogConfig, LogId, Stopped, StorageOptions, Store, open};
-use model::{Life, Model, ModelLog, append, batch, verify};
+use model::{Life, Model, ModelLog, append, batch, config, options, verify};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+const DIR: &str = "/data";
 const ID: LogId = LogId {
     topic_id: [7; 16],
     partition: 0,
 };
 /// So many fates of what no flush covers are tried for each case.
 const FATES: u64 = 20;
-
-fn options() -> StorageOptions {
-    let mut options = StorageOptions::new(vec![PathBuf::from("/data")]);
-    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    options.journal_file_bytes = 4 << 20;
-    options.journal_files = 3;
-    options.tail_bytes = 3 << 20;
-    options.reserve_bytes = Some(0);
-    options
-}
-
-fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 256 << 10,
-        file_delete_delay_ms: 0,
-        ..LogConfig::default()
-    }
-}
 
 /// One log, and the model of it.
 struct Case {
@@ -52,7 +35,7 @@ struct Case {
 
 impl Case {
     async fn start(ring: Ring, model: Option<ModelLog>) -> Case {
-        let opened = open(&ring, options()).await.expect("opens");
+        let opened = open(&ring, options(&[DIR])).await.expect("opens");
         let (seeds, finish) = opened.divide(1, |_| Some(0));
         let seed = seeds.into_iter().next().expect("one core");
         let store = Store::start(&ring, seed).await.expect("starts");
@@ -60,7 +43,7 @@ impl Case {
         let (log, model) = match model {
             Some(model) => {
                 let all = Model::from([(0, model.clone())]);
-                verify(&store, &all).await;
+                verify(std::slice::from_ref(&store), &all).await;
                 (store.log(&ID).expect("verified"), model)
             }
             None => {
@@ -122,8 +105,7 @@ type Part = fn(&mut Case) -> std::pin::Pin<Box<dyn Future<Output = bool> + '_>>;
 fn play(parts: &[Part]) {
     for fate in 0..FATES {
         let mut disk = Disk::new(1 << 30);
-        disk.create_dir_all(Path::new("/data"))
-            .expect("an empty disk");
+        disk.create_dir_all(Path::new(DIR)).expect("an empty disk");
         let mut model = None;
         for part in parts.iter().copied().chain([nothing as Part]) {
             let main = move |ring: Ring, controls: Controls| async move {
@@ -240,18 +222,20 @@ fn producers_are_known_by_what_is_left_of_the_log() {
 fn a_journal_that_grew_is_read_back_whole() {
     for fate in 0..FATES / 4 {
         let mut disk = Disk::new(1 << 30);
-        disk.create_dir_all(Path::new("/data"))
-            .expect("an empty disk");
+        disk.create_dir_all(Path::new(DIR)).expect("an empty disk");
         let mut model = Model::new();
         for session in 0..4 {
             let main = move |ring: Ring, controls: Controls| async move {
                 let model = many_logs(&ring, model).await;
                 if session == 0 {
-                    let list = fs::list(Path::new("/data")).expect("lists");
+                    let list = fs::list(Path::new(DIR)).expect("lists");
                     let journal = |name: &str| name.starts_with(".millstream-journal");
                     let names = list.iter().map(|entry| entry.name.to_string_lossy());
                     let files = names.filter(|name| journal(name)).count();
-                    assert!(files > options().journal_files, "it has {files} files");
+                    assert!(
+                        files > options(&[DIR]).journal_files,
+                        "it has {files} files"
+                    );
                 }
                 (model, controls.power_cut().disk(fate + session))
             };
@@ -266,14 +250,14 @@ async fn many_logs(ring: &Ring, mut model: Model) -> Model {
     let options = StorageOptions {
         journal_bytes_max: 24 << 20,
         tail_bytes: 64 << 20,
-        ..options()
+        ..options(&[DIR])
     };
     let opened = open(ring, options).await.expect("opens");
     let (seeds, finish) = opened.divide(1, |_| Some(0));
     let seed = seeds.into_iter().next().expect("one core");
     let store = Store::start(ring, seed).await.expect("starts");
     finish.run(ring).await.expect("has authority");
-    verify(&store, &model).await;
+    verify(std::slice::from_ref(&store), &model).await;
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     for n in 0..24 {
         let id = LogId { partition: n, ..ID };

@@ -81,8 +81,9 @@ pub(crate) struct CoreDir {
     /// Some of them are being made.
     pub journal_grows: Cell<bool>,
     pub cores: u32,
-    /// Partitions whose directories are being renamed away; nobody may create one of these names meanwhile.
-    pub deleting: RefCell<Vec<PartitionName>>,
+    /// Logs from the request to delete them until their directories are renamed away; nobody may create one of these names
+    /// meanwhile.
+    pub deleting: RefCell<Vec<Rc<Log>>>,
 }
 
 impl CoreDir {
@@ -92,6 +93,11 @@ impl CoreDir {
 
     pub fn has_authority(&self) -> bool {
         self.authority.load(Ordering::Acquire)
+    }
+
+    /// The directory of a partition of this name is still to be renamed away.
+    pub fn is_deleting(&self, name: &PartitionName) -> bool {
+        self.deleting.borrow().iter().any(|log| log.name == *name)
     }
 
     pub fn unit_bytes_max(&self) -> usize {
@@ -149,7 +155,10 @@ impl CoreDir {
                 // What the journal still has to take counts as taken.
                 let journal = self.journal.borrow();
                 let (_, _, bytes) = journal.parameters();
-                let missing = self.journal_files.get().saturating_sub(journal.all().count());
+                let missing = self
+                    .journal_files
+                    .get()
+                    .saturating_sub(journal.all().count());
                 let pinned = self.pinned.get() as u64;
                 self.unseen.set(pinned + missing as u64 * bytes);
             }
@@ -267,6 +276,7 @@ impl CoreDir {
         self.maintenance_wanted.notify();
         self.committed.notify();
         self.logs.borrow_mut().clear();
+        self.deleting.borrow_mut().clear();
         self.settle_queue.borrow_mut().clear();
         self.maintenance.borrow_mut().clear();
         self.journal.borrow().all().for_each(|file| file.abandon());

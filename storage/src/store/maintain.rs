@@ -108,7 +108,7 @@ impl CoreDir {
             if log.state.borrow().materialized {
                 return Ok(());
             }
-            let busy = log.state.borrow().creating || self.deleting.borrow().contains(&log.name);
+            let busy = log.state.borrow().creating || self.is_deleting(&log.name);
             if !busy || log.deleted.get() || self.is_offline() {
                 break;
             }

@@ -137,11 +137,8 @@ impl CoreDir {
                 }
             }
         }
-        let mut deleting = self.deleting.borrow_mut();
-        if let Some(at) = deleting.iter().position(|name| *name == log.name) {
-            deleting.swap_remove(at);
-        }
-        drop(deleting);
+        let gone = |of: &Rc<Log>| std::ptr::eq(&**of, log);
+        self.deleting.borrow_mut().retain(|of| !gone(of));
         self.committed.notify();
     }
 

@@ -2,11 +2,16 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use millstream_protocol::batch::{BatchBuilder, BatchHeader, Batches};
 use millstream_protocol::compress::Codec;
-use millstream_storage::{Log, LogId, ProducerEntry, ProducerRecovery, Store, Ticket};
+use millstream_ring::Ring;
+use millstream_storage::{
+    Log, LogConfig, LogId, ProducerEntry, ProducerRecovery, Stopped, StorageOptions, Store, Ticket,
+    open,
+};
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
 
@@ -168,17 +173,99 @@ pub fn append(log: &Log, bytes: &[u8], epoch: i32) -> (Ticket, Stored) {
     (appended.ticket, stored)
 }
 
-/// Compares all logs of a recovered store with the model.
-pub async fn verify(store: &Store, model: &Model) -> BTreeMap<i32, Found> {
+/// Options so small that a few megabytes go round everything.
+pub fn options(dirs: &[&str]) -> StorageOptions {
+    let mut options = StorageOptions::new(dirs.iter().map(PathBuf::from).collect());
+    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
+    options.journal_file_bytes = 4 << 20;
+    options.journal_files = 3;
+    options.tail_bytes = 3 << 20;
+    options.descriptors_max = 64;
+    options.reserve_bytes = Some(0);
+    options
+}
+
+/// The configuration of every log, unless a test says otherwise.
+pub fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 256 << 10,
+        file_delete_delay_ms: 5,
+        ..LogConfig::default()
+    }
+}
+
+/// The stores of one process: as many as it has cores, here all on one.
+pub struct Stores {
+    stores: Vec<Store>,
+    first: usize,
+}
+
+impl Stores {
+    /// Starts as many stores as there are `cores`; the log with number 0 goes to core `first`, the next to the one after it.
+    pub async fn start(ring: &Ring, options: StorageOptions, cores: usize, first: usize) -> Stores {
+        let opened = open(ring, options).await.expect("opens");
+        let place = |topic: &str| {
+            let n = topic.trim_start_matches(|c: char| !c.is_ascii_digit());
+            core_of(n.parse().unwrap_or(0), cores, first)
+        };
+        let (seeds, finish) = opened.divide(cores, |log| Some(place(&log.topic)));
+        let mut stores = Vec::new();
+        for seed in seeds {
+            stores.push(Store::start(ring, seed).await.expect("starts"));
+        }
+        finish.run(ring).await.expect("has authority");
+        Stores { stores, first }
+    }
+
+    /// The store that has, or gets, the log with number `n`.
+    pub fn of(&self, n: i32) -> &Store {
+        &self.stores[core_of(n, self.stores.len(), self.first)]
+    }
+
+    pub fn log(&self, id: &LogId) -> Option<Rc<Log>> {
+        self.stores.iter().find_map(|store| store.log(id))
+    }
+
+    /// A clean stop: everything that was appended is there afterwards.
+    pub async fn stop(&self, ring: &Ring) {
+        let mut stopped = Vec::new();
+        for store in &self.stores {
+            stopped.push(store.stop().await.expect("stops"));
+        }
+        let finished = Stopped::finish(stopped, ring).await;
+        finished.expect("is marked clean");
+    }
+
+    /// Of each core.
+    pub fn all(&self) -> &[Store] {
+        &self.stores
+    }
+}
+
+fn core_of(n: i32, cores: usize, first: usize) -> usize {
+    (n as usize + first) % cores
+}
+
+/// Compares all logs of the recovered stores with the model.
+pub async fn verify(stores: &[Store], model: &Model) -> BTreeMap<i32, Found> {
     let mut found = BTreeMap::new();
     for (n, expected) in model {
-        match store.log(&expected.id) {
+        match stores.iter().find_map(|store| store.log(&expected.id)) {
             Some(log) => drop(found.insert(*n, verify_log(&log, expected).await)),
             None => assert_ne!(expected.life, Life::Live, "log {n} is gone"),
         }
     }
-    assert_eq!(store.logs().count(), found.len(), "a log that nobody made");
+    let logs: usize = stores.iter().map(|store| store.logs().count()).sum();
+    assert_eq!(logs, found.len(), "a log that nobody made");
     found
+}
+
+/// What the logs must contain from now on, since they were found like this: what is not there never was.
+pub fn cut_to(model: &mut Model, found: &BTreeMap<i32, Found>) {
+    model.retain(|n, _| found.contains_key(n));
+    for (n, log) in model {
+        log.cut_to(&found[n]);
+    }
 }
 
 async fn verify_log(log: &Rc<Log>, model: &ModelLog) -> Found {

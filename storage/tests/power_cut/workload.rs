@@ -2,68 +2,75 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 use millstream_ring::Ring;
-use millstream_storage::{Log, LogConfig, LogId, Store};
+use millstream_storage::{Log, LogConfig, LogId, Ticket};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::model::{Life, Model, ModelLog, append, batch, verify_bytes};
-
-/// Partitions that exist at most.
-const PARTITIONS: i32 = 6;
+use crate::model::{Life, Model, ModelLog, Stores, append, batch, verify_bytes};
 
 /// The model, shared with the acknowledgements and with the looks into power cuts. Never borrowed across an await or a
 /// call of the store.
 pub type Shared = Rc<RefCell<Model>>;
 
-pub fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 256 << 10,
-        file_delete_delay_ms: 5,
-        ..LogConfig::default()
-    }
-}
-
-/// Random work on a started store.
+/// Random work on started stores.
 pub struct Workload {
     pub ring: Ring,
-    pub store: Rc<Store>,
+    pub stores: Rc<Stores>,
     pub model: Shared,
     pub rng: ChaCha8Rng,
     /// Rises with each topic that is created, over all sessions.
-    pub topics: Rc<RefCell<u8>>,
+    pub topics: Rc<RefCell<u32>>,
+    /// The logs it works on: these exist, at most.
+    pub logs: Range<i32>,
+    /// A new log goes to one of so many data directories.
+    pub dirs: usize,
+    pub config: LogConfig,
+    /// Size of the largest batches.
+    pub large: usize,
+}
+
+/// Notes what is acknowledged, the moment it is.
+pub fn listen(stores: &Rc<Stores>, model: &Shared) {
+    for store in stores.all() {
+        let (stores, model) = (Rc::downgrade(stores), model.clone());
+        store.on_commit(Box::new(move || {
+            let Some(stores) = stores.upgrade() else {
+                return;
+            };
+            for (n, log) in model.borrow_mut().iter_mut() {
+                let durable = |ticket: &Ticket| {
+                    let durable = stores.of(*n).durable(ticket.dir as usize);
+                    ticket.unit <= durable.unit
+                };
+                let acked = log.open.iter().filter(|(ticket, _)| durable(ticket));
+                log.acked = acked.map(|(_, end)| *end).max().unwrap_or(0).max(log.acked);
+                log.open.retain(|(ticket, _)| !durable(ticket));
+            }
+        }));
+    }
 }
 
 impl Workload {
-    /// Notes what is acknowledged, the moment it is.
-    pub fn listen(&self) {
-        let (store, model) = (Rc::downgrade(&self.store), self.model.clone());
-        self.store.on_commit(Box::new(move || {
-            let Some(store) = store.upgrade() else { return };
-            let durable = store.durable(0);
-            for log in model.borrow_mut().values_mut() {
-                let acked = log.open.iter().filter(|(t, _)| t.unit <= durable.unit);
-                log.acked = acked.map(|(_, end)| *end).max().unwrap_or(0).max(log.acked);
-                log.open.retain(|(t, _)| t.unit > durable.unit);
-            }
-        }));
-        let known: Vec<(i32, LogId)> = self
-            .model
-            .borrow()
-            .iter()
-            .map(|(n, l)| (*n, l.id))
-            .collect();
+    /// Takes over the logs that are there.
+    pub fn adopt(&self) {
+        let known: Vec<(i32, LogId)> = {
+            let model = self.model.borrow();
+            let ours = model.range(self.logs.clone());
+            ours.map(|(n, log)| (*n, log.id)).collect()
+        };
         for (n, id) in known {
-            let log = self.store.log(&id).expect("verified before");
+            let log = self.stores.log(&id).expect("verified before");
             self.adorn(n, &log);
         }
     }
 
     fn adorn(&self, n: i32, log: &Log) {
-        log.set_config(config());
+        log.set_config(self.config);
         let (model, id) = (Rc::downgrade(&self.model), log.id());
         log.set_snapshot_source(Box::new(move || {
             let Some(model) = model.upgrade() else {
@@ -77,7 +84,7 @@ impl Workload {
 
     /// One random thing.
     pub async fn step(&mut self) {
-        let n = self.rng.random_range(0..PARTITIONS);
+        let n = self.rng.random_range(self.logs.clone());
         if !self.model.borrow().contains_key(&n) {
             return self.create(n).await;
         }
@@ -97,24 +104,28 @@ impl Workload {
 
     fn log(&self, n: i32) -> Rc<Log> {
         let id = self.model.borrow()[&n].id;
-        self.store.log(&id).expect("it was created")
+        self.stores.log(&id).expect("it was created")
     }
 
     async fn create(&mut self, n: i32) {
         let number = {
             let mut topics = self.topics.borrow_mut();
-            *topics = topics.wrapping_add(1);
+            *topics += 1;
             *topics
         };
+        let mut topic_id = [7; 16];
+        topic_id[..4].copy_from_slice(&number.to_le_bytes());
         let id = LogId {
-            topic_id: [number; 16],
+            topic_id,
             partition: 0,
         };
         // Created again it is another topic of the same name.
         let log = ModelLog::new(format!("topic{n}"), id);
         let topic = log.topic.clone();
         self.model.borrow_mut().insert(n, log);
-        let log = self.store.create_log(&topic, id, 0, 0, config()).await;
+        let dir = self.rng.random_range(0..self.dirs);
+        let store = self.stores.of(n);
+        let log = store.create_log(&topic, id, dir, 0, self.config).await;
         self.model.borrow_mut().get_mut(&n).expect("just put").life = Life::Live;
         self.adorn(n, &log.expect("creates"));
     }
@@ -127,7 +138,7 @@ impl Workload {
         };
         for _ in 0..count {
             let bytes = match self.rng.random_range(0..24) {
-                0 => self.rng.random_range(66_000..220_000),
+                0 => self.rng.random_range(66_000..self.large),
                 1..4 => self.rng.random_range(4_000..60_000),
                 _ => self.rng.random_range(1..3_000),
             };
@@ -135,7 +146,7 @@ impl Workload {
                 let mut model = self.model.borrow_mut();
                 batch(&mut self.rng, model.get_mut(&n).expect("there"), bytes)
             };
-            self.store.admit(bytes.len()).await;
+            self.stores.of(n).admit(bytes.len()).await;
             let epoch = (self.model.borrow()[&n].end() / 300) as i32;
             let (ticket, stored) = append(&log, &bytes, epoch);
             let mut model = self.model.borrow_mut();
@@ -148,7 +159,7 @@ impl Workload {
     async fn wait_acked(&mut self, n: i32) {
         let last = self.model.borrow()[&n].open.last().copied();
         if let Some((ticket, end)) = last {
-            self.store.wait(ticket).await.expect("flushed");
+            self.stores.of(n).wait(ticket).await.expect("flushed");
             assert!(self.model.borrow()[&n].acked >= end, "told so");
         }
     }
@@ -181,7 +192,7 @@ impl Workload {
         log.set_config(LogConfig {
             retention_bytes,
             retention_ms: -1,
-            ..config()
+            ..self.config
         });
         let end = log.log_end_offset();
         self.model
@@ -190,7 +201,7 @@ impl Workload {
             .expect("there")
             .start_max = end;
         log.retain(0).await.expect("retains");
-        log.set_config(config());
+        log.set_config(self.config);
         let mut model = self.model.borrow_mut();
         let model = model.get_mut(&n).expect("there");
         model.start = log.log_start_offset();
@@ -204,7 +215,7 @@ impl Workload {
             log.life = Life::Deleting;
             log.id
         };
-        self.store.delete_log(&id).await.expect("deletes");
+        self.stores.of(n).delete_log(&id).await.expect("deletes");
         self.model.borrow_mut().remove(&n);
     }
 }
