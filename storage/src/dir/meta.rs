@@ -11,6 +11,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// anything else, naming this text: the directory's truth is in the journals, which Kafka does not know.
 const RUNNING: &str = "millstream-running";
 const GENERATION: &str = "millstream.generation";
+/// The last line of a running directory's: CRC-32C of all before it. Another generation would be one without journals.
+const CHECKSUM: &str = "millstream.crc32c";
 
 /// A new random id. Its text never begins with a dash, which command lines would take for an option
 /// (Kafka's `Uuid.randomUuid`).
@@ -114,9 +116,11 @@ impl MetaProperties {
         let version = need("version")?;
         let state = match version {
             "0" | "1" => MetaState::Kafka,
-            RUNNING => MetaState::Running {
-                generation: number(GENERATION, need(GENERATION)?)?,
-            },
+            RUNNING => {
+                let generation = number(GENERATION, need(GENERATION)?)?;
+                check(text, need(CHECKSUM)?)?;
+                MetaState::Running { generation }
+            }
             other => return Err(MetaError::Version(shorten(other))),
         };
         let node = if version == "0" {
@@ -156,7 +160,20 @@ impl MetaProperties {
         if let Some(id) = &self.directory_id {
             let _ = writeln!(text, "directory.id={}", uuid_text(id));
         }
+        if let MetaState::Running { .. } = self.state {
+            let crc = crc32c::crc32c(text.as_bytes());
+            let _ = writeln!(text, "{CHECKSUM}={crc:08x}");
+        }
         text.into_bytes()
+    }
+}
+
+fn check(text: &str, written: &str) -> Result<(), MetaError> {
+    let covered = text.rfind(CHECKSUM).map_or("", |at| &text[..at]);
+    let crc = crc32c::crc32c(covered.as_bytes());
+    match u32::from_str_radix(written, 16) == Ok(crc) {
+        true => Ok(()),
+        false => Err(wrong(CHECKSUM, written)),
     }
 }
 
