@@ -8,8 +8,8 @@ use crate::checkpoint::{self, PartitionOffset};
 use crate::dir::{self, MetaProperties, PartitionName, classify, parse_file_name};
 use crate::epochs::Epochs;
 use crate::journal::entry::{
-    Append, Chain, EntryBuilder, LogKey, encode_create, encode_drop, encode_log_start, items,
-    read_entry,
+    Append, Chain, ENTRY_HEADER, EntryBuilder, LogKey, encode_create, encode_drop,
+    encode_log_start, items, read_entry,
 };
 use crate::journal::{JournalFileName, replay};
 use crate::segment::aborted::{self, AbortedTxn};
@@ -29,9 +29,8 @@ const KEY: LogKey = LogKey {
     },
     instance: 2,
 };
-/// Where an entry's header has its length, and how long it is.
+/// Where an entry's header has its length.
 const PAYLOAD_BYTES: std::ops::Range<usize> = 28..32;
-const ENTRY_HEADER: usize = 64;
 
 /// Journals of three entries with every kind of item, in one file and in two. The first byte: bit 0 makes checksums right
 /// again, the rest says where the second file begins, in blocks.
@@ -133,9 +132,9 @@ pub fn small_file_seeds() -> Vec<Vec<u8>> {
     epochs.assign(1, 0);
     epochs.assign(4, 50);
     let mut rows = Vec::new();
-    table::encode_cores(2, &mut rows);
     table::encode_drop(&KEY, &mut rows);
     table::encode_stopped(&mut rows);
+    let rows = table::whole(2, 1, &rows);
     let files: [&[u8]; 9] = [
         &snapshot::encode(&[producer; 3]),
         &aborted::encode(&[aborted]),
@@ -223,12 +222,12 @@ fn rows(bytes: &[u8]) {
         bytes[at + 4..at + 8].copy_from_slice(&crc);
         at += 8 + length;
     }
-    for row in table::read_rows(&bytes) {
+    for row in table::read_rows(&bytes).0 {
         if let Read::Log(row) = row {
             let mut again = Vec::new();
             row.encode(&mut again);
             assert!(
-                matches!(table::read_rows(&again)[..], [Read::Log(ref other)] if *other == row)
+                matches!(table::read_rows(&again).0[..], [Read::Log(ref other)] if *other == row)
             );
         }
     }

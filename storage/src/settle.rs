@@ -259,7 +259,6 @@ impl CoreDir {
         };
         let mut rows = Vec::new();
         if renew {
-            crate::table::encode_cores(self.cores, &mut rows);
             let all = |log: &Rc<Log>| log.state.borrow_mut().rows_from = i64::MIN;
             logs.iter().for_each(all);
         } else if let Some(file) = &pass.retire {
@@ -276,10 +275,12 @@ impl CoreDir {
             }
         }
         let written = match renew {
-            true => self.table.rewrite(&rows).await,
+            true => self.table.rewrite(self.cores, &rows).await,
             false if rows.is_empty() => Ok(()),
             false => self.table.append(&rows).await,
         };
+        let reaches = self.table.mark();
+        self.journal.borrow_mut().table_reaches(reaches);
         if written.is_err() {
             // The next row leaves out nothing that this one had said.
             let all = |log: &Rc<Log>| log.state.borrow_mut().rows_from = i64::MIN;

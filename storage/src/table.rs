@@ -5,6 +5,10 @@
 //! said the same is given up, so table and journal together always tell all. When most of the file is
 //! outdated rows it is written anew beside itself and renamed.
 //!
+//! The first row says how long the rest was when the file was written as a whole, and how often that was done in this
+//! generation. What was appended since is counted in the journal's entries: a table that has less than either says was
+//! damaged, and did not just miss what a crash tore.
+//!
 //! A row: `u32` length of the rest, `u32` CRC-32C of it, then kind, log, and for a log its topic, offsets,
 //! settled position, segments and epochs. A torn last row is one that nothing relied upon yet.
 
@@ -23,8 +27,10 @@ use crate::segment::SegmentInfo;
 const PREFIX: &str = ".millstream-table-";
 const KIND_LOG: u8 = 1;
 const KIND_DROP: u8 = 2;
-const KIND_CORES: u8 = 3;
+const KIND_HEAD: u8 = 3;
 const KIND_STOPPED: u8 = 4;
+/// Of a mark so many bits count bytes, the rest rewrites.
+const MARK_BYTES: u32 = 40;
 /// A table is not worth rewriting below this size.
 const REWRITE_BYTES_MIN: u64 = 4 << 20;
 
@@ -72,10 +78,21 @@ pub(crate) struct Row {
 pub(crate) enum Read {
     Log(Box<Row>),
     Drop(LogKey),
-    /// How many cores wrote tables and journals in this generation.
-    Cores(u32),
+    /// The first row.
+    Head(Head),
     /// Everything is settled and told by the rows before: the journal is no longer needed, and may be gone.
     Stopped,
+}
+
+/// What the first row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// How many cores wrote tables and journals in this generation.
+    pub cores: u32,
+    /// How often the table was written as a whole.
+    pub rewrites: u32,
+    /// Bytes that followed then.
+    pub bytes: u64,
 }
 
 /// The segment's file exists.
@@ -199,12 +216,22 @@ pub(crate) fn encode_drop(key: &LogKey, out: &mut Vec<u8>) {
     });
 }
 
-/// The first row of a table.
-pub(crate) fn encode_cores(cores: u32, out: &mut Vec<u8>) {
-    framed(out, |out| {
-        out.push(KIND_CORES);
+/// A table written as a whole: its first row, and `rows`.
+pub(crate) fn whole(cores: u32, rewrites: u32, rows: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.len() + 32);
+    framed(&mut bytes, |out| {
+        out.push(KIND_HEAD);
         out.extend_from_slice(&cores.to_le_bytes());
+        out.extend_from_slice(&rewrites.to_le_bytes());
+        out.extend_from_slice(&(rows.len() as u64).to_le_bytes());
     });
+    bytes.extend_from_slice(rows);
+    bytes
+}
+
+/// A mark in the journal's entries: how often the table was written as a whole, and how long it was then.
+pub(crate) fn mark(rewrites: u32, bytes: u64) -> u64 {
+    u64::from(rewrites) << MARK_BYTES | bytes.min((1 << MARK_BYTES) - 1)
 }
 
 /// The last row of a clean stop.
@@ -222,14 +249,28 @@ fn framed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// All rows up to the end, or up to the first that is torn.
-pub(crate) fn read_rows(bytes: &[u8]) -> Vec<Read> {
+/// Rewrites and bytes of a [`mark`].
+pub(crate) fn parse_mark(mark: u64) -> (u32, u64) {
+    ((mark >> MARK_BYTES) as u32, mark & ((1 << MARK_BYTES) - 1))
+}
+
+/// How many bytes the first row takes, which is whole.
+pub(crate) fn first_row_bytes(bytes: &[u8]) -> u64 {
+    let mut cursor = Cursor(bytes);
+    let _whole = read_row(&mut cursor);
+    (bytes.len() - cursor.0.len()) as u64
+}
+
+/// All rows up to the end, or up to the first that is torn, and where that is.
+pub(crate) fn read_rows(bytes: &[u8]) -> (Vec<Read>, usize) {
     let mut rows = Vec::new();
     let mut cursor = Cursor(bytes);
+    let mut end = 0;
     while let Some(row) = read_row(&mut cursor) {
         rows.push(row);
+        end = bytes.len() - cursor.0.len();
     }
-    rows
+    (rows, end)
 }
 
 fn read_row(cursor: &mut Cursor<'_>) -> Option<Read> {
@@ -243,7 +284,11 @@ fn read_row(cursor: &mut Cursor<'_>) -> Option<Read> {
     match c.take(1)?[0] {
         KIND_LOG => Some(Read::Log(Box::new(Row::decode(&mut c)?))),
         KIND_DROP => Some(Read::Drop(read_key(&mut c)?)),
-        KIND_CORES => Some(Read::Cores(c.u32()?)),
+        KIND_HEAD => Some(Read::Head(Head {
+            cores: c.u32()?,
+            rewrites: c.u32()?,
+            bytes: c.u64()?,
+        })),
         KIND_STOPPED => Some(Read::Stopped),
         _ => None,
     }
@@ -255,6 +300,7 @@ pub(crate) struct TableWriter {
     path: PathBuf,
     file: RefCell<File>,
     bytes: Cell<u64>,
+    rewrites: Cell<u32>,
     /// Size right after the last rewrite.
     fresh: Cell<u64>,
     /// A rewrite failed in the middle: which file has the name is not known, nothing may be appended to either.
@@ -262,16 +308,16 @@ pub(crate) struct TableWriter {
 }
 
 impl TableWriter {
-    /// Creates the table with `rows`, durable under its name.
-    pub async fn create(ring: &Ring, path: PathBuf, rows: &[u8]) -> io::Result<TableWriter> {
-        let file = write_new(ring, &path, rows).await?;
-        let bytes = rows.len() as u64;
+    /// Creates an empty table, durable under its name.
+    pub async fn create(ring: &Ring, path: PathBuf) -> io::Result<TableWriter> {
+        let file = write_new(ring, &path, &[]).await?;
         Ok(TableWriter {
             ring: ring.clone(),
             path,
             file: RefCell::new(file),
-            bytes: Cell::new(bytes),
-            fresh: Cell::new(bytes),
+            bytes: Cell::new(0),
+            rewrites: Cell::new(0),
+            fresh: Cell::new(0),
             doubtful: Cell::new(false),
         })
     }
@@ -291,13 +337,24 @@ impl TableWriter {
         self.doubtful.get() || self.bytes.get() > (4 * self.fresh.get()).max(REWRITE_BYTES_MIN)
     }
 
-    pub async fn rewrite(&self, rows: &[u8]) -> io::Result<()> {
+    /// How far it is on the device, for the journal's entries to say.
+    pub fn mark(&self) -> u64 {
+        match self.doubtful.get() {
+            true => 0,
+            false => mark(self.rewrites.get(), self.bytes.get()),
+        }
+    }
+
+    pub async fn rewrite(&self, cores: u32, rows: &[u8]) -> io::Result<()> {
         self.doubtful.set(true);
-        let file = write_new(&self.ring, &self.path, rows).await?;
+        let rewrites = self.rewrites.get() + 1;
+        let bytes = whole(cores, rewrites, rows);
+        let file = write_new(&self.ring, &self.path, &bytes).await?;
         self.doubtful.set(false);
         *self.file.borrow_mut() = file;
-        self.bytes.set(rows.len() as u64);
-        self.fresh.set(rows.len() as u64);
+        self.rewrites.set(rewrites);
+        self.bytes.set(bytes.len() as u64);
+        self.fresh.set(bytes.len() as u64);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | at | field |
 //! |--:|---|
-//! | 0 | magic `MSJ1` |
+//! | 0 | magic `MSJ2` |
 //! | 4 | CRC-32C of everything after it, up to the end of the payload |
 //! | 8 | generation: which start of the process wrote it |
 //! | 16 | sequence: rises by one with each entry of a journal |
@@ -15,15 +15,16 @@
 //! | 48 | core |
 //! | 52 | first eight bytes of the directory id: a journal copied elsewhere has no authority |
 //! | 60 | items |
-//! | 64 | payload |
+//! | 64 | how far the log table was on the device, as [`crate::table`] counts: one that has less is damaged |
+//! | 72 | payload |
 
 use millstream_ring::Buffer;
 
 use crate::LogId;
 use crate::knobs::BLOCK;
 
-pub(crate) const ENTRY_HEADER: usize = 64;
-const MAGIC: [u8; 4] = *b"MSJ1";
+pub(crate) const ENTRY_HEADER: usize = 72;
+const MAGIC: [u8; 4] = *b"MSJ2";
 const BATCH_HEADER: usize = millstream_protocol::batch::HEADER;
 
 /// A log's name in journal and table. The instance rises with each creation and each start, so that a
@@ -50,6 +51,7 @@ pub(crate) struct EntryHeader {
     pub flushed: u64,
     pub replay_from: u64,
     pub items: u32,
+    pub table: u64,
     pub payload_bytes: u32,
     pub crc: u32,
 }
@@ -146,6 +148,11 @@ impl EntryBuilder {
     /// Without items: it only carries the header's marks.
     pub fn is_mark(&self) -> bool {
         self.items == 0
+    }
+
+    /// How far the log table is on the device.
+    pub fn table_reaches(&mut self, mark: u64) {
+        self.bytes[64..ENTRY_HEADER].copy_from_slice(&mark.to_le_bytes());
     }
 
     /// Items that were encoded before.
@@ -290,6 +297,7 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
     let core = head.u32()?;
     let directory = head.u64()?;
     let items = head.u32()?;
+    let table = head.u64()?;
     let end = ENTRY_HEADER.checked_add(payload_bytes as usize)?;
     if crc32c::crc32c(bytes.get(8..end)?) != crc {
         return None;
@@ -305,6 +313,7 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
         flushed,
         replay_from,
         items,
+        table,
         payload_bytes,
         crc,
     };

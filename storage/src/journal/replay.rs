@@ -100,15 +100,16 @@ pub(crate) fn walk_bytes(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Wal
         scan.take(bytes.as_ref());
         scan.finish()
     });
-    walk(&scanned.collect::<Vec<_>>())
+    walk(&scanned.collect::<Vec<_>>(), 0)
 }
 
 /// Finds the journal among the entries of its files, which come in any order.
 ///
 /// A file that is being reused begins with newer entries or, if its first write was torn, with none; the
 /// chain is therefore tried from each file's first entry, oldest first, and the candidate that reaches
-/// furthest among those that begin no later than the entries themselves ask for is the journal.
-pub(crate) fn walk(files: &[Vec<Located>]) -> Result<Walk, Broken> {
+/// furthest among those that begin no later than the entries themselves ask for is the journal. `beyond`: how far all was
+/// flushed as entries say that joined none of these.
+pub(crate) fn walk(files: &[Vec<Located>], beyond: u64) -> Result<Walk, Broken> {
     let mut firsts: Vec<(u64, usize)> = files
         .iter()
         .enumerate()
@@ -117,7 +118,7 @@ pub(crate) fn walk(files: &[Vec<Located>]) -> Result<Walk, Broken> {
     firsts.sort_unstable();
     let mut best = Walk::default();
     let mut needed_best = 0;
-    let mut flushed_max = 0;
+    let mut flushed_max = beyond;
     let mut orphan = None;
     for index in 0..firsts.len() {
         let entries = follow(files, &firsts[index..]);

@@ -83,6 +83,7 @@ pub(crate) struct Journal {
     next_sequence: u64,
     previous_crc: u32,
     flushed: u64,
+    table: u64,
     mark_wanted: bool,
 }
 
@@ -100,6 +101,7 @@ impl Journal {
             next_sequence: 1,
             previous_crc: 0,
             flushed: 0,
+            table: 0,
             mark_wanted: false,
         }
     }
@@ -150,12 +152,17 @@ impl Journal {
         self.free.push_back(file);
     }
 
+    /// From now on each entry says that the log table is on the device up to there.
+    pub fn table_reaches(&mut self, mark: u64) {
+        self.table = mark;
+    }
+
     pub fn wants_mark(&self) -> bool {
         self.mark_wanted
     }
 
     /// Gives `entry` its place and header. `Err` returns it: no file is free now.
-    pub fn place(&mut self, entry: EntryBuilder) -> Result<Place, EntryBuilder> {
+    pub fn place(&mut self, mut entry: EntryBuilder) -> Result<Place, EntryBuilder> {
         let len = entry.disk_bytes();
         let reserve = if entry.is_mark() { 0 } else { MARK_RESERVE };
         assert!(
@@ -178,6 +185,7 @@ impl Journal {
         let file = self.used.back().expect("a file is being written").clone();
         let replay_from = self.used[0].first_sequence.get();
         let sequence = self.next_sequence;
+        entry.table_reaches(self.table);
         let (bytes, crc) = entry.finish(
             self.chain,
             sequence,

@@ -7,8 +7,9 @@ use millstream_ring::{Bytes, File, Open, Ring};
 
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
-use crate::journal::entry::Chain;
+use crate::journal::entry::{Chain, ENTRY_HEADER, entry_bytes, read_entry};
 use crate::journal::replay::{Located, Scan};
+use crate::knobs::BLOCK;
 
 /// Read at once; more only for an entry that is larger.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -72,6 +73,39 @@ impl JournalFiles {
             scanned.push(scan.finish());
         }
         Ok(scanned)
+    }
+
+    /// How far all was flushed as entries say that stand behind the end of a file's chain. A crash leaves none that say so of an
+    /// entry that is missing: what is flushed is never torn.
+    pub(super) async fn beyond(
+        &mut self,
+        chain: Chain,
+        scanned: &[Vec<Located>],
+    ) -> io::Result<u64> {
+        let mut flushed = 0;
+        for (file, entries) in scanned.iter().enumerate() {
+            let last = entries.last();
+            let known = last.map_or(0, |last| last.header.sequence);
+            let mut at = last.map_or(0, |last| last.at + last.header.disk_bytes() as usize);
+            while at < self.files[file].1 {
+                let bytes = self.bytes(file, at, ENTRY_HEADER).await?;
+                let Some(needed) = entry_bytes(bytes) else {
+                    at += BLOCK as usize;
+                    continue;
+                };
+                let mut hop = BLOCK as usize;
+                if needed <= self.files[file].1 - at
+                    && let Some((header, _)) = read_entry(self.bytes(file, at, needed).await?)
+                {
+                    hop = header.disk_bytes() as usize;
+                    if header.chain == chain && header.sequence > known {
+                        flushed = flushed.max(header.flushed);
+                    }
+                }
+                at += hop;
+            }
+        }
+        Ok(flushed)
     }
 
     /// An entry that was scanned.

@@ -1,7 +1,7 @@
 //! Table rows, then journal entries on top, for all cores of one generation in one directory.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
 use millstream_ring::{File, Open, Ring, fs};
@@ -16,7 +16,7 @@ use crate::journal::entry::{Append, Chain, Item, LogKey, Piece, items, read_entr
 use crate::journal::replay::{Located, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
-use crate::table::{READY, Read, Row, TableName, read_rows};
+use crate::table::{Head, READY, Read, Row, TableName, first_row_bytes, parse_mark, read_rows};
 
 /// A log with all that is known of it.
 pub(crate) struct Recovered {
@@ -60,22 +60,26 @@ pub(super) async fn read(
     while core < cores {
         let name = TableName { generation, core };
         let table = read_table(ring, dir, name, &mut logs, &mut dropped).await?;
-        cores = table.cores;
+        cores = table.head.cores;
         if !table.stopped {
-            running.push(core);
+            running.push((core, table));
         }
         core += 1;
+    }
+    // The mark of a clean stop comes after the last row of all tables.
+    if let Some((_, table)) = running.first().filter(|_| !journals) {
+        return Err(damaged(&table.path, "its last row is missing".to_owned()));
     }
     // A stop, or the start after one, may have been interrupted where the journals were gone but the directory was not
     // clean any more or not yet.
     if journals {
-        for core in running.iter().copied() {
+        for (core, table) in &running {
             let chain = Chain {
                 generation,
-                core,
+                core: *core,
                 directory: directory_tag(&directory),
             };
-            read_journal(ring, dir, chain, &mut logs, &mut dropped).await?;
+            read_journal(ring, dir, chain, table, &mut logs, &mut dropped).await?;
         }
     }
     let mut logs: Vec<Recovered> = logs.into_values().collect();
@@ -91,8 +95,19 @@ pub(crate) fn directory_tag(id: &[u8; 16]) -> u64 {
 
 /// What a table says besides its logs.
 struct Table {
-    cores: u32,
+    path: PathBuf,
+    head: Head,
     stopped: bool,
+    /// Where its last whole row ends.
+    end: u64,
+}
+
+impl Table {
+    /// Whether all is there that was on the device when a journal's entry was written.
+    fn reaches(&self, mark: u64) -> bool {
+        let (rewrites, bytes) = parse_mark(mark);
+        rewrites < self.head.rewrites || (rewrites == self.head.rewrites && bytes <= self.end)
+    }
 }
 
 async fn read_table(
@@ -106,10 +121,12 @@ async fn read_table(
     let bytes = fs::read(ring, &path)
         .await
         .map_err(|e| OpenError::io("read", &path, e))?;
-    let (mut cores, mut stopped) = (None, false);
-    for row in read_rows(&bytes) {
+    let (mut head, mut stopped) = (None, false);
+    let (rows, end) = read_rows(&bytes);
+    let first = rows.first().map(|_| first_row_bytes(&bytes));
+    for row in rows {
         match row {
-            Read::Cores(n) => cores = Some(n),
+            Read::Head(found) => head = Some(found),
             Read::Stopped => stopped = true,
             Read::Drop(key) => drop_log(&key, logs, dropped),
             Read::Log(mut row) => {
@@ -136,8 +153,21 @@ async fn read_table(
             }
         }
     }
-    let cores = cores.ok_or_else(|| damaged(&path, "its first row is missing".to_owned()))?;
-    Ok(Table { cores, stopped })
+    let head = head.ok_or_else(|| damaged(&path, "its first row is missing".to_owned()))?;
+    let written = first.unwrap_or(0) + head.bytes;
+    let end = end as u64;
+    if end < written {
+        return Err(damaged(
+            &path,
+            format!("the row at byte {end} does not match its checksum"),
+        ));
+    }
+    Ok(Table {
+        path,
+        head,
+        stopped,
+        end,
+    })
 }
 
 fn drop_log(key: &LogKey, logs: &mut Logs, dropped: &mut Dropped) {
@@ -156,6 +186,7 @@ async fn read_journal(
     ring: &Ring,
     dir: &Path,
     chain: Chain,
+    table: &Table,
     logs: &mut Logs,
     dropped: &mut Dropped,
 ) -> Result<(), OpenError> {
@@ -168,8 +199,17 @@ async fn read_journal(
     let mut files = JournalFiles::open(ring, dir, chain).await?;
     let unreadable = |e| OpenError::io("read", &first, e);
     let scanned = files.scan(chain).await.map_err(unreadable)?;
-    let walked = walk(&scanned).map_err(|broken| damaged(&first, broken.to_string()))?;
+    let beyond = files.beyond(chain, &scanned).await.map_err(unreadable)?;
+    let walked = walk(&scanned, beyond).map_err(|broken| damaged(&first, broken.to_string()))?;
     drop(scanned);
+    let marks = walked.entries.iter().map(|entry| entry.header.table);
+    if !table.reaches(marks.max().unwrap_or(0)) {
+        let what = format!(
+            "the row at byte {} was on the device, and does not match its checksum",
+            table.end
+        );
+        return Err(damaged(&table.path, what));
+    }
     // The table was made together with the journal's first entry: without one nothing is known.
     if walked.entries.is_empty() {
         return Err(damaged(&first, "it has no entries".to_owned()));

@@ -23,7 +23,7 @@ use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
 use crate::log::{Index, Log, LogState, Segment};
 use crate::recovery::{Recovered, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
-use crate::table::{CLOSED, READY, Row, TableName, TableWriter, encode_cores};
+use crate::table::{CLOSED, READY, Row, TableName, TableWriter};
 use crate::tail::Tail;
 
 /// Wait before the journal's files are tried again where there is no space for them.
@@ -82,7 +82,7 @@ pub(crate) async fn start_dir(
         core: common.core,
     }
     .path(&path);
-    let table = TableWriter::create(common.ring, table, &[])
+    let table = TableWriter::create(common.ring, table)
         .await
         .map_err(|e| failed("create the log table in", e))?;
     let files = Files::new(common.ring, common.options.descriptors_max);
@@ -165,14 +165,14 @@ async fn take_over(
         .await
         .map_err(|e| failed("write the journal in", e))?;
     let mut rows = Vec::new();
-    encode_cores(common.cores, &mut rows);
     for log in dir.logs.borrow().values() {
         log.encode_row(&mut rows);
     }
-    dir.table
-        .rewrite(&rows)
-        .await
-        .map_err(|e| failed("write the log table in", e))
+    let written = dir.table.rewrite(common.cores, &rows).await;
+    written.map_err(|e| failed("write the log table in", e))?;
+    let reaches = dir.table.mark();
+    dir.journal.borrow_mut().table_reaches(reaches);
+    Ok(())
 }
 
 /// An old directory of Kafka's: from now on its topic id stands in it.

@@ -81,13 +81,12 @@ impl CoreDir {
     /// The table alone tells everything from now on.
     pub(super) async fn write_final_rows(&self) -> io::Result<()> {
         let mut rows = Vec::new();
-        crate::table::encode_cores(self.cores, &mut rows);
         for log in self.logs.borrow().values() {
             log.state.borrow_mut().rows_from = i64::MIN;
             log.encode_row(&mut rows);
         }
         crate::table::encode_stopped(&mut rows);
-        self.table.rewrite(&rows).await
+        self.table.rewrite(self.cores, &rows).await
     }
 
     pub(super) async fn remove_journal(&self) -> io::Result<()> {

@@ -39,20 +39,27 @@ fn logs(bytes: &[u8]) -> Vec<Row> {
         Read::Log(row) => Some(*row),
         _ => None,
     };
-    read_rows(bytes).into_iter().filter_map(log).collect()
+    let (rows, _) = read_rows(bytes);
+    rows.into_iter().filter_map(log).collect()
 }
 
 #[test]
 fn rows_come_back_as_written() {
     let mut bytes = Vec::new();
-    encode_cores(3, &mut bytes);
     let written = row(1, i64::MIN, &[0, 10, 20]);
     written.encode(&mut bytes);
     encode_drop(&written.key, &mut bytes);
     encode_stopped(&mut bytes);
-    let read = read_rows(&bytes);
-    assert_eq!(read.len(), 4);
-    assert!(matches!(read[0], Read::Cores(3)));
+    let rows = bytes.len() as u64;
+    let bytes = whole(3, 7, &bytes);
+    let (read, end) = read_rows(&bytes);
+    assert_eq!((read.len(), end), (4, bytes.len()));
+    let head = Head {
+        cores: 3,
+        rewrites: 7,
+        bytes: rows,
+    };
+    assert!(matches!(read[0], Read::Head(h) if h == head));
     assert!(matches!(&read[1], Read::Log(r) if **r == written));
     assert!(matches!(read[2], Read::Drop(key) if key == written.key));
     assert!(matches!(read[3], Read::Stopped));

@@ -39,7 +39,7 @@ impl Files {
         if flush {
             self.flushed = self.sequence - 1;
         }
-        let payload = blocks * BLOCK as usize - 64;
+        let payload = blocks * BLOCK as usize - ENTRY_HEADER;
         let mut entry = EntryBuilder::new(payload);
         let key = LogKey {
             id: LogId {
