@@ -321,6 +321,12 @@ impl CoreDir {
         }
     }
 
+    /// Something is on its way to the device.
+    pub(crate) fn is_writing(&self) -> bool {
+        let commit = self.commit.borrow();
+        commit.writes > 0 || commit.flushing
+    }
+
     /// Sends units and flushes until the store ends or the directory fails.
     pub(crate) async fn run_commits(self: Rc<Self>) {
         loop {
@@ -724,10 +730,14 @@ impl CoreDir {
                 zeros.resize_zeroed(BLOCK as usize);
                 log.state.borrow_mut().prefix = Some(zeros.freeze());
             }
-            Ok(_) => self.fail(
-                &io::ErrorKind::UnexpectedEof.into(),
-                "read the end of a segment",
-            ),
+            Ok(bytes) => {
+                // Gone, as reads of it say. The log goes on behind it.
+                tracing::error!("{}: the end of segment {base} is missing", log.name);
+                let mut block = Buffer::with_capacity(BLOCK as usize);
+                block.extend_from_slice(&bytes);
+                block.resize_zeroed(BLOCK as usize);
+                log.state.borrow_mut().prefix = Some(block.freeze());
+            }
             Err(cause) => self.fail(&cause, "read the end of a segment"),
         }
     }

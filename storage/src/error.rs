@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::segment::survey::Damage;
+
 /// A data directory failed earlier: nothing of it is served or acknowledged any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the data directory is offline")]
@@ -138,13 +140,13 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
-    /// A segment's bytes are not the batches that were written.
-    #[error("segment {base_offset} is corrupt at byte {position}")]
+    /// What stands there is not what was written. Records before and behind it can be read.
+    #[error("segment {base_offset}: {damage}")]
     Corrupt {
         /// Which segment.
         base_offset: i64,
-        /// Where in the file.
-        position: u64,
+        /// Which offsets, and where in the file.
+        damage: Damage,
     },
     /// The segment layer's own error.
     #[error(transparent)]

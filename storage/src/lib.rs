@@ -28,6 +28,7 @@
 //! | `segment`, `epochs`, `snapshot`, `checkpoint` | Kafka's file formats |
 //! | `files`, `dir` | descriptors and metadata operations; identity, lock, clean stop, failure |
 //! | [`open`] (`recovery`) | start |
+//! | [`scrub`] | sealed segments held against their checksums, offline and in the background |
 //!
 //! Everything here belongs to one core and is `!Send`, except [`StoreSeed`], [`Finish`] and [`Stopped`].
 //!
@@ -52,6 +53,7 @@ mod journal;
 mod knobs;
 mod log;
 mod recovery;
+mod scrub;
 mod segment;
 mod settle;
 mod snapshot;
@@ -68,8 +70,10 @@ pub use log::{Appended, Log, ProducerRecovery, ReadResult, TimestampOffset};
 pub use recovery::{
     Finish, Identity, Locked, LogSummary, Opened, Stopped, StoreSeed, lock, open, open_locked,
 };
+pub use scrub::{Finding, Problem, Scrubbed, Scrubbing, scrub};
 pub use segment::SegmentError;
 pub use segment::aborted::AbortedTxn;
+pub use segment::survey::{Damage, Flaw};
 pub use snapshot::ProducerEntry;
 pub use store::{DirStatus, Store};
 

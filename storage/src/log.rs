@@ -6,6 +6,7 @@
 
 pub(crate) mod adopt;
 mod append;
+mod damage;
 mod read;
 mod retain;
 mod times;
@@ -27,6 +28,7 @@ use crate::journal::entry::LogKey;
 use crate::knobs::{BLOCK, LogConfig};
 use crate::segment::SegmentInfo;
 use crate::segment::index::{ActiveIndex, BatchSpan};
+use crate::segment::survey::Damage;
 use crate::snapshot::ProducerEntry;
 use crate::store::core_dir::CoreDir;
 use crate::tail::Tail;
@@ -119,6 +121,8 @@ pub(crate) struct Segment {
     /// Rolled, settled, cut to its length: never written again.
     pub closed: bool,
     pub index: Index,
+    /// What was found when something in it had looked wrong, and all of it was read.
+    pub surveyed: Option<Rc<[Damage]>>,
 }
 
 /// The index of a segment that is still written.
@@ -142,6 +146,7 @@ impl Segment {
             ready: false,
             closed: false,
             index,
+            surveyed: None,
         }
     }
 

@@ -224,6 +224,18 @@ fn check(options: &StorageOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// What table and journals say of the logs of a directory of ours; `None`: it is Kafka's, or new.
+pub(crate) async fn read_logs(
+    ring: &Ring,
+    found: &Found,
+) -> Result<Option<Vec<Recovered>>, OpenError> {
+    let Source::Ours(generation) = source(ring, found).await? else {
+        return Ok(None);
+    };
+    let (logs, _) = read_ours(ring, found, generation).await?;
+    Ok(Some(logs))
+}
+
 type DirLogs = (u64, Vec<Recovered>, Vec<(PartitionName, LogId)>, bool);
 
 /// The former generation, its logs, those it dropped, and whether they were found by a scan.
@@ -232,31 +244,9 @@ async fn read_dir(
     found: &Found,
     options: &StorageOptions,
 ) -> Result<DirLogs, OpenError> {
-    let source = match found.generation().or(found.clean_generation()) {
-        Some(generation) => {
-            let table = TableName {
-                generation,
-                core: 0,
-            }
-            .path(&found.path);
-            let exists = fs::exists(ring, &table).await;
-            match exists.map_err(|e| OpenError::io("look at", table, e))? {
-                true => Source::Ours(generation),
-                false => Source::Scan { clean: found.clean },
-            }
-        }
-        None => Source::Scan { clean: found.clean },
-    };
-    match source {
+    match source(ring, found).await? {
         Source::Ours(generation) => {
-            let directory = found
-                .meta
-                .as_ref()
-                .and_then(|m| m.directory_id)
-                .unwrap_or_default();
-            let journals = found.generation().is_some();
-            let (logs, dropped) =
-                replay::read(ring, &found.path, generation, directory, journals).await?;
+            let (logs, dropped) = read_ours(ring, found, generation).await?;
             Ok((generation, logs, dropped, false))
         }
         Source::Scan { clean } => {
@@ -280,6 +270,35 @@ async fn read_dir(
             Ok((generation, logs, Vec::new(), true))
         }
     }
+}
+
+async fn source(ring: &Ring, found: &Found) -> Result<Source, OpenError> {
+    let Some(generation) = found.generation().or(found.clean_generation()) else {
+        return Ok(Source::Scan { clean: found.clean });
+    };
+    let name = TableName {
+        generation,
+        core: 0,
+    };
+    let table = name.path(&found.path);
+    let exists = fs::exists(ring, &table).await;
+    Ok(
+        match exists.map_err(|e| OpenError::io("look at", table, e))? {
+            true => Source::Ours(generation),
+            false => Source::Scan { clean: found.clean },
+        },
+    )
+}
+
+async fn read_ours(
+    ring: &Ring,
+    found: &Found,
+    generation: u64,
+) -> Result<(Vec<Recovered>, Vec<(PartitionName, LogId)>), OpenError> {
+    let meta = found.meta.as_ref();
+    let directory = meta.and_then(|m| m.directory_id).unwrap_or_default();
+    let journals = found.generation().is_some();
+    replay::read(ring, &found.path, generation, directory, journals).await
 }
 
 /// A partition of Kafka's, all of it in its segments.

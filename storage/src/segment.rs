@@ -5,8 +5,10 @@
 
 pub mod aborted;
 pub mod index;
+pub mod survey;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use millstream_protocol::batch::{self, BatchError, BatchHeader};
@@ -14,7 +16,7 @@ use millstream_ring::{BLOCK, Bytes, File};
 
 use crate::dir::{FileKind, file_name};
 use crate::files::{Access, Files};
-use index::{OFFSET_ENTRY, TIME_ENTRY};
+use index::{OFFSET_ENTRY, OffsetEntry, TIME_ENTRY, TimeEntry};
 
 /// Headers are picked out of reads of this size where batches are small.
 const WINDOW_SMALL_BATCHES: usize = 64 << 10;
@@ -87,23 +89,33 @@ pub async fn read_range(
     len: usize,
     end: u64,
 ) -> Result<Bytes, SegmentError> {
-    let to = from.saturating_add(len as u64).min(end);
-    if to <= from {
+    let to = from.saturating_add(len as u64).min(end).max(from);
+    let read = read_some(file, access, from..to).await?;
+    if from + (read.len() as u64) < to {
+        let message = format!("file ends at {} of {to} bytes", from + read.len() as u64);
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into());
+    }
+    Ok(read)
+}
+
+/// The bytes of `range` as far as the file has them. With direct I/O whole blocks are read and cut to size.
+pub async fn read_some(file: &File, access: Access, range: Range<u64>) -> io::Result<Bytes> {
+    if range.is_empty() {
         return Ok(Bytes::new());
     }
     let block = BLOCK as u64;
     let (start, stop) = match access {
-        Access::Buffered => (from, to),
-        Access::Direct => (from - from % block, to.next_multiple_of(block)),
+        Access::Buffered => (range.start, range.end),
+        Access::Direct => (
+            range.start - range.start % block,
+            range.end.next_multiple_of(block),
+        ),
     };
     let want = usize::try_from(stop - start).map_err(io::Error::other)?;
     let read = Bytes::from(file.read_at(start, want).await?);
-    let (skip, take) = ((from - start) as usize, (to - from) as usize);
-    if read.len() < skip + take {
-        let message = format!("file ends at {} of {to} bytes", start + read.len() as u64);
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into());
-    }
-    Ok(read.slice(skip..skip + take))
+    let skip = ((range.start - start) as usize).min(read.len());
+    let end = ((range.end - start) as usize).min(read.len());
+    Ok(read.slice(skip..end))
 }
 
 /// Walks the batch headers of a part of a file, hopping over what lies between.
@@ -162,21 +174,15 @@ impl HeaderScan {
     }
 }
 
-/// The first batch at or after position `from` whose last offset is at or above `offset`.
-pub async fn scan_to_offset(
-    file: &File,
-    access: Access,
-    from: u64,
-    end: u64,
-    offset: i64,
-) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
-    let mut scan = HeaderScan::new(file.clone(), access, from, end);
-    while let Some((position, header)) = scan.next().await? {
-        if header.last_offset() >= offset {
-            return Ok(Some((position, header)));
-        }
-    }
-    Ok(None)
+/// Where a batch was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In the file.
+    pub position: u64,
+    /// Its header, not checked.
+    pub header: BatchHeader,
+    /// All that led there was in order: no batch before it has the offset.
+    pub sure: bool,
 }
 
 /// The first batch of a rolled segment whose last offset is at or above `offset`, found through its `.index`.
@@ -185,7 +191,7 @@ pub async fn find_offset(
     dir: &Path,
     info: &SegmentInfo,
     offset: i64,
-) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+) -> Result<Option<Place>, SegmentError> {
     if offset >= info.end_offset {
         return Ok(None);
     }
@@ -195,22 +201,50 @@ pub async fn find_offset(
             Access::Buffered,
         )
         .await?;
-    let from = indexed_position(files, dir, info, offset).await?;
-    if from > 0 {
+    if let Some(entry) = indexed(files, dir, info, offset).await? {
         // The index has no checksum. One that is right leads to a batch that begins at or below the offset.
-        match scan_to_offset(&log, Access::Buffered, from, info.bytes, offset).await {
-            Ok(Some((position, header))) if position > from || header.base_offset <= offset => {
-                return Ok(Some((position, header)));
+        let from = u64::from(entry.position);
+        match walk_to_offset(&log, from, info, offset, Some(entry)).await {
+            Ok(Some(place)) if place.position > from || place.header.base_offset <= offset => {
+                return Ok(Some(place));
             }
-            Err(SegmentError::Io(error)) => return Err(error.into()),
+            Err(SegmentError::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(error.into());
+            }
             _ => tracing::warn!(
-                "{}: segment {} has a wrong offset index",
+                "{}: segment {}: its offset index, or what it leads to, is wrong",
                 dir.display(),
                 info.base_offset
             ),
         }
     }
-    scan_to_offset(&log, Access::Buffered, 0, info.bytes, offset).await
+    walk_to_offset(&log, 0, info, offset, None).await
+}
+
+/// Walks a rolled segment from `from`, where the index has `entry`, or from its first batch.
+async fn walk_to_offset(
+    log: &File,
+    from: u64,
+    info: &SegmentInfo,
+    offset: i64,
+    entry: Option<OffsetEntry>,
+) -> Result<Option<Place>, SegmentError> {
+    let mut scan = HeaderScan::new(log.clone(), Access::Buffered, from, info.bytes);
+    // Of several batches that a follower of Kafka's took at once the index names the last one's offset.
+    let begins = |header: &BatchHeader| entry.is_none_or(|e| e.offset == header.last_offset());
+    let (mut next, mut sure) = (info.base_offset, true);
+    while let Some((position, header)) = scan.next().await? {
+        sure &= header.base_offset >= next && (position > from || begins(&header));
+        next = header.next_offset();
+        if header.last_offset() >= offset {
+            return Ok(Some(Place {
+                position,
+                header,
+                sure,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// The first batch of a rolled segment that has a timestamp at or above `timestamp` and its last offset at or above
@@ -225,10 +259,18 @@ pub async fn find_timestamp(
     if info.largest_timestamp < timestamp {
         return Ok(None);
     }
-    let indexed = indexed_offset(files, dir, info, timestamp).await?;
-    let Some((from, _)) = find_offset(files, dir, info, indexed.max(from_offset)).await? else {
+    let mut indexed = info.base_offset;
+    if let Some(entry) = indexed_time(files, dir, info, timestamp).await? {
+        // The time index has no checksum either. A wrong entry would hide records.
+        let place = find_offset(files, dir, info, entry.offset).await?;
+        if place.is_some_and(|place| entry.is_of(&place.header)) {
+            indexed = entry.offset;
+        }
+    }
+    let Some(place) = find_offset(files, dir, info, indexed.max(from_offset)).await? else {
         return Ok(None);
     };
+    let from = place.position;
     let log = files
         .get(
             &dir.join(file_name(info.base_offset, FileKind::Log)),
@@ -244,15 +286,15 @@ pub async fn find_timestamp(
     Ok(None)
 }
 
-/// Where `.index` says that a scan for `offset` should begin.
-async fn indexed_position(
+/// Where `.index` says that a scan for `offset` should begin; `None`: at the first batch.
+async fn indexed(
     files: &Files,
     dir: &Path,
     info: &SegmentInfo,
     offset: i64,
-) -> io::Result<u64> {
+) -> io::Result<Option<OffsetEntry>> {
     let Some(relative) = offset.checked_sub(info.base_offset).filter(|r| *r >= 0) else {
-        return Ok(0);
+        return Ok(None);
     };
     let path = dir.join(file_name(info.base_offset, FileKind::Index));
     let at_most = |entry: &[u8; OFFSET_ENTRY]| {
@@ -260,29 +302,32 @@ async fn indexed_position(
         *entry != [0; OFFSET_ENTRY] && i64::from(u32::from_be_bytes([a, b, c, d])) <= relative
     };
     let entry = last_entry_where(files, &path, at_most).await?;
-    let position = entry.map_or(0, |[_, _, _, _, position @ ..]| {
-        u32::from_be_bytes(position)
+    let entry = entry.map(|[a, b, c, d, position @ ..]| OffsetEntry {
+        offset: info.base_offset + i64::from(u32::from_be_bytes([a, b, c, d])),
+        position: u32::from_be_bytes(position),
     });
-    Ok(u64::from(position).min(info.bytes))
+    Ok(entry.filter(|e| e.position > 0 && u64::from(e.position) < info.bytes))
 }
 
-/// From which offset on `.timeindex` says that a timestamp can be found.
-async fn indexed_offset(
+/// The last entry of `.timeindex` below a timestamp, which can be found from its offset on.
+async fn indexed_time(
     files: &Files,
     dir: &Path,
     info: &SegmentInfo,
     timestamp: i64,
-) -> io::Result<i64> {
+) -> io::Result<Option<TimeEntry>> {
     let path = dir.join(file_name(info.base_offset, FileKind::TimeIndex));
     let below = |entry: &[u8; TIME_ENTRY]| {
         let [a, b, c, d, e, f, g, h, ..] = *entry;
         *entry != [0; TIME_ENTRY] && i64::from_be_bytes([a, b, c, d, e, f, g, h]) < timestamp
     };
     let entry = last_entry_where(files, &path, below).await?;
-    let relative = entry.map_or(0, |[_, _, _, _, _, _, _, _, offset @ ..]| {
-        u32::from_be_bytes(offset)
-    });
-    Ok(info.base_offset.saturating_add(i64::from(relative)))
+    Ok(
+        entry.map(|[a, b, c, d, e, f, g, h, offset @ ..]| TimeEntry {
+            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            offset: info.base_offset + i64::from(u32::from_be_bytes(offset)),
+        }),
+    )
 }
 
 /// Binary search in an index file: the last of its leading entries for which `holds`. Nothing is kept in memory: the pages that

@@ -6,14 +6,19 @@ use std::ops::Range;
 use millstream_protocol::batch::{BatchHeader, HEADER};
 use millstream_ring::Bytes;
 
+use super::damage::intact_part;
 use super::{Index, Log, LogState};
 use crate::error::{Offline, ReadError};
 use crate::files::Access;
 use crate::knobs::BLOCK;
-use crate::segment::{self, SegmentError};
+use crate::segment::survey::{Flaw, epoch_fits};
+use crate::segment::{self, Place, SegmentError};
 
 /// Bytes looked at to find a batch when the caller wants less.
 const WINDOW_BYTES_MIN: u64 = 64 * 1024;
+
+/// A batch's checksum covers it from here on.
+const CRC_START: u64 = 21;
 
 /// Batches as views of memory or of what was read.
 #[derive(Debug, Clone, Default)]
@@ -126,29 +131,92 @@ impl Log {
         }
     }
 
-    /// From a segment's file, and the tail for what the file does not have yet.
+    /// From a segment's file, and the tail for what the file does not have yet. Every batch is checked before it is given: what
+    /// lies on the disk may have changed there.
     async fn read_segment(&self, limits: Limits) -> Result<ReadResult, ReadError> {
+        let nothing = ReadResult {
+            first_offset: limits.from,
+            ..ReadResult::default()
+        };
         let mut from = limits.from;
         loop {
             let Some((base, next)) = self.segment_of(from) else {
-                return Ok(ReadResult {
-                    first_offset: limits.from,
-                    ..ReadResult::default()
-                });
+                return Ok(nothing);
             };
-            let found = self.find_batch(base, from).await?;
-            match found {
-                Some(position) => return self.read_from(base, position, limits).await,
+            match self.read_at(base, from, limits).await? {
+                Some(result) => return Ok(result),
                 // The offset lies in a gap at the segment's end (compaction): go on with the next one.
                 None if next > from && next < limits.bound => from = next,
-                None => {
-                    return Ok(ReadResult {
-                        first_offset: limits.from,
-                        ..ReadResult::default()
-                    });
-                }
+                None => return Ok(nothing),
             }
         }
+    }
+
+    /// From one segment; `None`: it has nothing from this offset on.
+    async fn read_at(
+        &self,
+        base: i64,
+        from: i64,
+        limits: Limits,
+    ) -> Result<Option<ReadResult>, ReadError> {
+        let mut known = self.surveyed(base);
+        let part = intact_part(known.as_deref().unwrap_or_default(), from);
+        let found = match part.clone() {
+            Ok(part) => self.read_indexed(base, from, limits, &part).await?,
+            Err(_) => None,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+        if known.is_none() {
+            known = Some(self.survey(base).await?);
+        }
+        let part =
+            intact_part(&known.unwrap_or_default(), from).map_err(|damage| ReadError::Corrupt {
+                base_offset: base,
+                damage,
+            })?;
+        let Some(position) = self.walk(base, from, part.start, part.end).await? else {
+            return Ok(None);
+        };
+        // What was read before was right: this was not among it, or has changed since.
+        match self.read_from(base, position, limits, part.end).await? {
+            Ok(result) => Ok(Some(result)),
+            Err(flaw) => {
+                let window = self.window(base, position, HEADER as u64).await?;
+                let header = window.header(position);
+                Err(ReadError::Corrupt {
+                    base_offset: base,
+                    damage: self.damaged_besides(base, from, position, header, flaw),
+                })
+            }
+        }
+    }
+
+    /// Through the index. `None`: nothing was found, or what was found does not look right.
+    async fn read_indexed(
+        &self,
+        base: i64,
+        from: i64,
+        limits: Limits,
+        part: &Range<u64>,
+    ) -> Result<Option<ReadResult>, ReadError> {
+        let place = match self.find_batch(base, from).await {
+            Ok(Some(place)) if part.contains(&place.position) => place,
+            Ok(_) | Err(ReadError::Segment(_)) => return Ok(None),
+            Err(ReadError::Io { source, .. })
+                if source.kind() == io::ErrorKind::UnexpectedEof
+                    || source.kind() == io::ErrorKind::InvalidData =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if place.header.base_offset > from && !place.sure {
+            return Ok(None);
+        }
+        let read = self.read_from(base, place.position, limits, part.end);
+        Ok(read.await?.ok())
     }
 
     /// Base of the segment that holds `offset`, and the next one's base.
@@ -165,8 +233,12 @@ impl Log {
         state.segments.get(at).map(|s| (s.info.base_offset, next))
     }
 
-    /// Position of the first batch whose last offset is ≥ `offset`.
-    async fn find_batch(&self, base: i64, offset: i64) -> Result<Option<u64>, ReadError> {
+    /// The first batch whose last offset is ≥ `offset`.
+    pub(super) async fn find_batch(
+        &self,
+        base: i64,
+        offset: i64,
+    ) -> Result<Option<Place>, ReadError> {
         let (info, closed) = {
             let mut state = self.state.borrow_mut();
             let Some(segment) = state.segment_mut(base) else {
@@ -175,17 +247,21 @@ impl Log {
             (segment.info.clone(), segment.closed)
         };
         if closed {
-            let found = segment::find_offset(&self.dir.files, &self.path(), &info, offset).await?;
-            return Ok(found.map(|(position, _)| position));
+            let found = segment::find_offset(&self.dir.files, &self.path(), &info, offset).await;
+            return found.map_err(|error| match error {
+                SegmentError::Io(source) => ReadError::Io {
+                    base_offset: base,
+                    source,
+                },
+                other => other.into(),
+            });
         }
-        self.dir
-            .resume_index(self, base)
-            .await
-            .map_err(|source| ReadError::Io {
-                base_offset: base,
-                source,
-            })?;
-        let mut position = {
+        let resumed = self.dir.resume_index(self, base).await;
+        resumed.map_err(|source| ReadError::Io {
+            base_offset: base,
+            source,
+        })?;
+        let position = {
             let mut state = self.state.borrow_mut();
             match state.segment_mut(base).map(|s| &s.index) {
                 Some(Index::Active(index)) => u64::from(index.position_for(offset)),
@@ -193,9 +269,40 @@ impl Log {
             }
         };
         let mut window = Window::default();
-        loop {
+        let found = self
+            .walk_window(base, offset, position, u64::MAX, &mut window)
+            .await?;
+        let header = found.and_then(|position| window.header(position));
+        Ok(found.zip(header).map(|(position, header)| Place {
+            position,
+            header,
+            sure: false,
+        }))
+    }
+
+    /// Position of the first batch from `start` on, below `end`, whose last offset is ≥ `offset`.
+    async fn walk(
+        &self,
+        base: i64,
+        offset: i64,
+        start: u64,
+        end: u64,
+    ) -> Result<Option<u64>, ReadError> {
+        self.walk_window(base, offset, start, end, &mut Window::default())
+            .await
+    }
+
+    async fn walk_window(
+        &self,
+        base: i64,
+        offset: i64,
+        mut position: u64,
+        end: u64,
+        window: &mut Window,
+    ) -> Result<Option<u64>, ReadError> {
+        while position < end {
             if !window.covers(position, HEADER as u64) {
-                window = self.window(base, position, WINDOW_BYTES_MIN).await?;
+                *window = self.window(base, position, WINDOW_BYTES_MIN).await?;
             }
             let Some(header) = window.header(position) else {
                 return Ok(None);
@@ -205,60 +312,87 @@ impl Log {
             }
             position += header.total_len() as u64;
         }
+        Ok(None)
     }
 
-    /// Batches from a known position on.
+    /// Batches from a known position on, below the position `end`. `Err` within: what is wrong with the first.
     async fn read_from(
         &self,
         base: i64,
         position: u64,
         limits: Limits,
-    ) -> Result<ReadResult, ReadError> {
-        let mut window = self
-            .window(base, position, limits.max_bytes.max(WINDOW_BYTES_MIN))
-            .await?;
-        let corrupt = ReadError::Corrupt {
-            base_offset: base,
-            position,
-        };
+        end: u64,
+    ) -> Result<Result<ReadResult, Flaw>, ReadError> {
+        let wanted = limits.max_bytes.max(WINDOW_BYTES_MIN);
+        let mut window = self.window(base, position, wanted).await?;
         let Some(first) = window.header(position) else {
-            return Err(corrupt);
+            return Ok(Err(Flaw::Missing));
         };
         let first_len = first.total_len() as u64;
         if first.base_offset >= limits.bound
             || (first_len > limits.max_bytes && !limits.at_least_one)
         {
-            return Ok(ReadResult {
+            return Ok(Ok(ReadResult {
                 first_offset: limits.from,
                 ..ReadResult::default()
-            });
+            }));
         }
         if !window.covers(position, first_len) {
             window = self.window(base, position, first_len).await?;
             if !window.covers(position, first_len) {
-                return Err(corrupt);
+                return Ok(Err(Flaw::Missing));
             }
         }
-        let mut end = position + first_len;
-        while let Some(header) = window.header(end) {
-            let next = end + header.total_len() as u64;
+        if let Err(flaw) = self.intact(&window, position, &first) {
+            return Ok(Err(flaw));
+        }
+        let mut last = first;
+        let mut at = position + first_len;
+        while let Some(header) = window.header(at).filter(|_| at < end) {
+            if header.base_offset <= last.last_offset() {
+                // One of the two is wrong.
+                match at == position + first_len {
+                    true => return Ok(Err(Flaw::Offsets)),
+                    false => break,
+                }
+            }
+            let next = at + header.total_len() as u64;
             let too_much =
                 next - position > limits.max_bytes || !window.covers(position, next - position);
             if too_much || header.base_offset >= limits.bound {
                 break;
             }
-            end = next;
+            // Whoever reads on from there is told what is wrong.
+            let follows = header.base_offset == last.next_offset();
+            if !follows || self.intact(&window, at, &header).is_err() {
+                break;
+            }
+            (last, at) = (header, next);
         }
-        Ok(ReadResult {
-            parts: window.take(position..end),
-            bytes: (end - position) as usize,
+        Ok(Ok(ReadResult {
+            parts: window.take(position..at),
+            bytes: (at - position) as usize,
             first_offset: first.base_offset,
-        })
+        }))
+    }
+
+    /// Checksum and leader epoch of a whole batch.
+    fn intact(&self, window: &Window, position: u64, header: &BatchHeader) -> Result<(), Flaw> {
+        let covered = position + CRC_START..position + header.total_len() as u64;
+        let parts = window.take(covered);
+        let crc = parts.iter().fold(0, |crc, p| crc32c::crc32c_append(crc, p));
+        if crc != header.crc {
+            return Err(Flaw::Checksum);
+        }
+        match epoch_fits(&self.state.borrow().epochs, header) {
+            true => Ok(()),
+            false => Err(Flaw::Epoch),
+        }
     }
 
     /// `[position, position + len)` of a segment, cut at its flushed end: from its file below the tail, from the tail above.
     async fn window(&self, base: i64, position: u64, len: u64) -> Result<Window, ReadError> {
-        let (start, from_file, views, closed, end) = {
+        let (start, from_file, views, closed) = {
             let mut state = self.state.borrow_mut();
             let flushed = state.flushed;
             let tail_start = state.tail.start();
@@ -281,7 +415,7 @@ impl Log {
             } else {
                 Vec::new()
             };
-            (start, from_file, views, closed, end)
+            (start, from_file, views, closed)
         };
         let mut parts = Vec::new();
         if !from_file.is_empty() {
@@ -301,12 +435,15 @@ impl Log {
                 .await
                 .map_err(io)?;
             let at = from_file.start - start;
-            let len = (from_file.end - from_file.start) as usize;
-            let read = segment::read_range(&file, access, at, len, end - start).await;
-            parts.push(read.map_err(|e| match e {
-                SegmentError::Io(source) => io(source),
-                other => other.into(),
-            })?);
+            let len = from_file.end - from_file.start;
+            let read = segment::read_some(&file, access, at..at + len).await;
+            let read = read.map_err(io)?;
+            let cut_off = (read.len() as u64) < len;
+            parts.push(read);
+            if cut_off {
+                // The file ends too early, and what memory has does not join it.
+                return Ok(Window { position, parts });
+            }
         }
         parts.extend(views);
         Ok(Window { position, parts })

@@ -1,11 +1,13 @@
 //! Lookups by time, and what producer state needs at start.
 
+use std::io;
+
 use millstream_protocol::batch::{BatchHeader, Batches, HEADER, records};
 
 use super::{Index, Log};
 use crate::error::ReadError;
-use crate::segment;
 use crate::segment::aborted::{AbortedTxn, in_range};
+use crate::segment::{self, SegmentError};
 use crate::snapshot::{self, ProducerEntry};
 
 /// Read at once while looking for a batch.
@@ -55,11 +57,17 @@ impl Log {
         for (info, closed) in later {
             from = from.max(info.base_offset);
             if closed {
-                let found =
-                    segment::find_timestamp(&self.dir.files, &self.path(), &info, timestamp, from)
-                        .await?;
-                let Some((_, header)) = found else { continue };
-                from = from.max(header.base_offset);
+                let path = self.path();
+                let found = segment::find_timestamp(&self.dir.files, &path, &info, timestamp, from);
+                match found.await {
+                    Ok(Some((_, header))) => from = from.max(header.base_offset),
+                    Ok(None) => continue,
+                    Err(SegmentError::Io(e)) if e.kind() != io::ErrorKind::UnexpectedEof => {
+                        return Err(SegmentError::Io(e).into());
+                    }
+                    // Damaged: all that can be read of it is looked at.
+                    Err(_) => {}
+                }
             } else {
                 let base = info.base_offset;
                 let resumed = self.dir.resume_index(self, base).await;
@@ -67,10 +75,16 @@ impl Log {
                     base_offset: base,
                     source,
                 })?;
-                if let Some(Index::Active(index)) =
-                    self.state.borrow_mut().segment_mut(base).map(|s| &s.index)
+                let entry = match self.state.borrow_mut().segment_mut(base).map(|s| &s.index) {
+                    Some(Index::Active(index)) => index.time_before(timestamp),
+                    _ => None,
+                };
+                // It may have been read back from a file, which has no checksum.
+                if let Some(entry) = entry
+                    && let Ok(Some(place)) = self.find_batch(base, entry.offset).await
+                    && entry.is_of(&place.header)
                 {
-                    from = from.max(index.offset_for_time(timestamp));
+                    from = from.max(entry.offset);
                 }
             }
             let end = info.end_offset.max(from).min(bound);
@@ -106,7 +120,14 @@ impl Log {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let start = from;
         while from < bound {
-            let read = self.read(from, SCAN_BYTES, bound, true).await?;
+            let read = match self.read(from, SCAN_BYTES, bound, true).await {
+                // Those behind it are there.
+                Err(ReadError::Corrupt { damage, .. }) => {
+                    from = damage.offsets.end;
+                    continue;
+                }
+                read => read?,
+            };
             if read.bytes == 0 {
                 return Ok(None);
             }
@@ -169,7 +190,14 @@ impl Log {
         };
         let mut from = snapshot_offset.max(start);
         while from < end {
-            let read = self.read(from, SCAN_BYTES, end, true).await?;
+            let read = match self.read(from, SCAN_BYTES, end, true).await {
+                // Of its producers nothing is known; those of the batches behind it are.
+                Err(ReadError::Corrupt { damage, .. }) => {
+                    from = damage.offsets.end;
+                    continue;
+                }
+                read => read?,
+            };
             if read.bytes == 0 {
                 break;
             }

@@ -3,6 +3,8 @@
 //! Both follow from the batches alone, so they are written late and rebuilt when they make no sense. Kafka leaves
 //! zeros behind the entries of a file that it preallocated: they are padding, cut while reading.
 
+use millstream_protocol::batch::BatchHeader;
+
 /// Bytes of an entry of `.index`: offset − base offset, position.
 pub const OFFSET_ENTRY: usize = 8;
 /// Bytes of an entry of `.timeindex`: timestamp, offset − base offset.
@@ -41,6 +43,18 @@ pub struct BatchSpan {
     pub last_offset: i64,
     /// Its largest timestamp, -1 if none.
     pub max_timestamp: i64,
+}
+
+impl BatchSpan {
+    /// Of the batch with this header at this position; a segment is shorter than 2 GiB.
+    pub fn new(position: u64, header: &BatchHeader) -> BatchSpan {
+        BatchSpan {
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            bytes: u32::try_from(header.total_len()).unwrap_or(u32::MAX),
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+        }
+    }
 }
 
 /// Index files that were read and cannot be right: they are rebuilt from the segment.
@@ -118,6 +132,14 @@ pub struct TimeIndex {
     entries: Vec<TimeEntry>,
 }
 
+impl TimeEntry {
+    /// Whether the batch with this header is the one that the entry was made for.
+    pub fn is_of(&self, header: &BatchHeader) -> bool {
+        let offsets = header.base_offset..=header.last_offset();
+        header.max_timestamp == self.timestamp && offsets.contains(&self.offset)
+    }
+}
+
 impl TimeIndex {
     /// Reads the file's bytes; `end_offset` is the segment's: no entry may name an offset at or above it.
     pub fn decode(
@@ -147,6 +169,11 @@ impl TimeIndex {
             base_offset,
             entries,
         })
+    }
+
+    /// All entries, in order.
+    pub fn entries(&self) -> &[TimeEntry] {
+        &self.entries
     }
 
     /// The file's bytes, without padding.
@@ -242,6 +269,11 @@ impl ActiveIndex {
         index
     }
 
+    /// The segment's.
+    pub fn base_offset(&self) -> i64 {
+        self.rule.base_offset
+    }
+
     /// From which position on batches are missing here.
     pub fn resume_position(&self) -> u32 {
         self.rule
@@ -268,9 +300,9 @@ impl ActiveIndex {
         floor_position(&self.offsets.kept, offset)
     }
 
-    /// The offset from which on a record with a timestamp ≥ `timestamp` is to be looked for.
-    pub fn offset_for_time(&self, timestamp: i64) -> i64 {
-        below(&self.times.kept, timestamp).map_or(self.rule.base_offset, |entry| entry.offset)
+    /// The last entry below `timestamp`: from its offset on a record with that timestamp is to be looked for.
+    pub fn time_before(&self, timestamp: i64) -> Option<TimeEntry> {
+        below(&self.times.kept, timestamp)
     }
 
     /// Whether one of the files has used up `segment.index.bytes`: the segment must roll before the next batch. Kafka

@@ -56,7 +56,8 @@ fn every_offset_and_timestamp_is_found_as_by_a_linear_scan() {
                 for offset in info.base_offset - 2..info.end_offset + 2 {
                     let expected = all.iter().find(|(_, h)| h.last_offset() >= offset).copied();
                     let found = find_offset(&files, &path, info, offset).await.unwrap();
-                    assert_eq!(found.map(|f| f.0), expected.map(|f| f.0), "offset {offset}");
+                    let found = found.map(|f| (f.position, f.sure));
+                    assert_eq!(found, expected.map(|f| (f.0, true)), "offset {offset}");
                 }
                 for stamp in all
                     .iter()
@@ -100,7 +101,7 @@ fn a_wrong_or_missing_index_only_costs_time() {
                     .await
                     .unwrap()
                     .unwrap()
-                    .1;
+                    .header;
                 assert!(
                     (found.base_offset..=found.last_offset()).contains(&offset),
                     "bit {bit}, offset {offset}"
@@ -114,7 +115,7 @@ fn a_wrong_or_missing_index_only_costs_time() {
                 .await
                 .unwrap()
                 .unwrap()
-                .1
+                .header
                 .base_offset,
             9
         );
@@ -146,21 +147,20 @@ fn long_indexes_are_searched_on_the_disk() {
             modified_ms: 0,
         };
         for offset in (0..5000).step_by(37).chain([1, 2, 4999, 9000]) {
-            let found = indexed_position(&files, &path, &info, offset)
-                .await
-                .unwrap();
+            let found = indexed(&files, &path, &info, offset).await.unwrap();
             let before = offsets.entries().iter().rfind(|e| e.offset <= offset);
             assert_eq!(
                 found,
-                before.map_or(0, |e| u64::from(e.position)),
+                before.copied().filter(|e| e.position > 0),
                 "offset {offset}"
             );
-            let found = indexed_offset(&files, &path, &info, 1000 + offset)
+            let found = indexed_time(&files, &path, &info, 1000 + offset)
                 .await
                 .unwrap();
             // Timestamps rise with the offsets, and an entry stands for every one of both but the first.
             let before = offsets.entries().iter().rfind(|e| e.offset < offset);
-            assert_eq!(found, before.map_or(0, |e| e.offset), "time of {offset}");
+            let found = found.map(|e| e.offset);
+            assert_eq!(found, before.map(|e| e.offset), "time of {offset}");
         }
     });
 }
@@ -296,4 +296,20 @@ fn batches_longer_than_the_window_are_hopped_over() {
         );
         ring.sleep(Duration::ZERO).await;
     });
+}
+
+async fn scan_to_offset(
+    file: &File,
+    access: Access,
+    from: u64,
+    end: u64,
+    offset: i64,
+) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+    let mut scan = HeaderScan::new(file.clone(), access, from, end);
+    while let Some((position, header)) = scan.next().await? {
+        if header.last_offset() >= offset {
+            return Ok(Some((position, header)));
+        }
+    }
+    Ok(None)
 }

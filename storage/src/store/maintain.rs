@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::core_dir::{CoreDir, Errand};
 use crate::knobs::{BLOCK, SNAPSHOT_AFTER_BATCHES};
 use crate::log::{Index, Log};
-use crate::segment::index::{ActiveIndex, BatchSpan, OffsetIndex, TimeIndex};
+use crate::segment::index::{ActiveIndex, BatchSpan, OffsetEntry, OffsetIndex, TimeIndex};
 use crate::{dir, snapshot};
 
 /// Ahead of a busy segment's end up to so much is set aside.
@@ -276,23 +276,34 @@ impl CoreDir {
         };
         let offsets = read(dir::FileKind::Index).await;
         let times = read(dir::FileKind::TimeIndex).await;
-        // What does not make sense is rebuilt from the log.
         let decoded = OffsetIndex::decode(base, &offsets, scan_to)
             .ok()
             .zip(TimeIndex::decode(base, info.end_offset, &times).ok());
-        let mut index = match decoded {
-            Some((offsets, times)) => ActiveIndex::resume(interval, &offsets, &times),
-            None => ActiveIndex::new(base, interval),
+        // What does not make sense is rebuilt from the log, from all of it that can be read.
+        let resumed = match decoded {
+            Some((offsets, times)) => {
+                let index = ActiveIndex::resume(interval, &offsets, &times);
+                let last = offsets.entries().last().copied();
+                continue_index(log, index, last, scan_to).await?
+            }
+            None => None,
         };
-        let from = u64::from(index.resume_position());
-        for (position, header) in log.headers(base, from, scan_to).await? {
-            index.push(BatchSpan {
-                position: position as u32,
-                bytes: header.total_len() as u32,
-                last_offset: header.last_offset(),
-                max_timestamp: header.max_timestamp,
-            });
-        }
+        let mut index = match resumed {
+            Some(index) => index,
+            None => {
+                let new = ActiveIndex::new(base, interval);
+                match continue_index(log, new.clone(), None, scan_to).await? {
+                    Some(index) => index,
+                    None => {
+                        let mut index = new;
+                        let intact = log.intact_spans(base, scan_to).await;
+                        let intact = intact.map_err(io::Error::other)?;
+                        intact.into_iter().for_each(|span| index.push(span));
+                        index
+                    }
+                }
+            }
+        };
         let mut state = log.state.borrow_mut();
         if let Some(segment) = state.segment_mut(base)
             && let Index::Unread(spans) = &segment.index
@@ -338,4 +349,31 @@ impl CoreDir {
         }
         Ok(())
     }
+}
+
+/// Adds the batches up to `scan_to`. `None`: what `last`, the index's last entry, leads to is no such batch, or the segment is
+/// damaged behind it.
+async fn continue_index(
+    log: &Log,
+    mut index: ActiveIndex,
+    last: Option<OffsetEntry>,
+    scan_to: u64,
+) -> io::Result<Option<ActiveIndex>> {
+    let from = u64::from(index.resume_position());
+    let headers = match log.headers(index.base_offset(), from, scan_to).await {
+        Ok(headers) => headers,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let first = headers.first().map(|(_, header)| header.last_offset());
+    if last.is_some_and(|entry| Some(entry.offset) != first) {
+        return Ok(None);
+    }
+    for (position, header) in headers {
+        if header.base_offset < index.base_offset() {
+            return Ok(None);
+        }
+        index.push(BatchSpan::new(position, &header));
+    }
+    Ok(Some(index))
 }

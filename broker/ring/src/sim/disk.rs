@@ -143,6 +143,22 @@ impl Disk {
         Ok(())
     }
 
+    /// Creates a file with this content, durably.
+    ///
+    /// # Errors
+    /// Its directory is not there, or it is.
+    pub fn create_file(&mut self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let how = Open {
+            create_new: true,
+            ..Open::default()
+        };
+        let id = self.open(path, how)?;
+        self.close(id);
+        let (parent, _) = self.parent(path)?;
+        self.sync_names(parent, self.next_change);
+        self.damage(path, content)
+    }
+
     /// Every file with its length, as the running program sees them.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let mut found = Vec::new();
@@ -183,6 +199,36 @@ impl Disk {
         let mut damaged = Content::default();
         damaged.write(0, &Data::new(0, content));
         file.cached = Rc::new(damaged);
+        file.durable = file.cached.clone();
+        file.pending.clear();
+        let after = file.cached.allocated();
+        self.used = self.used + after - before;
+        Ok(())
+    }
+
+    /// Replaces some bytes of a file on the medium itself, within its length.
+    ///
+    /// # Errors
+    /// It is not there, or a directory.
+    pub fn damage_at(&mut self, path: &Path, offset: u64, content: &[u8]) -> io::Result<()> {
+        self.on_medium(path, |medium| {
+            medium.write(offset, &Data::new(offset, content))
+        })
+    }
+
+    /// Cuts a file on the medium itself.
+    ///
+    /// # Errors
+    /// It is not there, or a directory.
+    pub fn damage_len(&mut self, path: &Path, len: u64) -> io::Result<()> {
+        self.on_medium(path, |medium| medium.set_len(len))
+    }
+
+    fn on_medium(&mut self, path: &Path, change: impl FnOnce(&mut Content)) -> io::Result<()> {
+        let id = self.lookup(path)?;
+        let (now, before) = (self.now_ms, self.file_node(id)?.cached.allocated());
+        let file = self.file_mut(id, now)?;
+        change(Rc::make_mut(&mut file.cached));
         file.durable = file.cached.clone();
         file.pending.clear();
         let after = file.cached.allocated();

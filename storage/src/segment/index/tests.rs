@@ -196,7 +196,7 @@ proptest! {
         for stamp in stamps {
             if let Some(first) = spans.iter().find(|s| s.max_timestamp >= stamp) {
                 prop_assert!(below(&times.entries, stamp).is_none_or(|e| e.offset <= first.last_offset));
-                prop_assert!(active.offset_for_time(stamp) <= first.last_offset);
+                prop_assert!(active.time_before(stamp).map_or(0, |e| e.offset) <= first.last_offset);
             }
         }
         let largest = spans.iter().map(|s| s.max_timestamp).max().filter(|t| *t >= 0);
