@@ -71,9 +71,7 @@ pub enum StartError {
     )]
     Core(usize, Vec<usize>),
     /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {0}: {1}; another broker may be running, or choose another port with listeners="
-    )]
+    #[error("cannot listen on {0}: {1}; {}", listen_advice(.1))]
     Listen(SocketAddr, io::Error),
     /// The data directories cannot be used.
     #[error(transparent)]
@@ -87,6 +85,16 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a core's thread: {0}")]
     Thread(io::Error),
+}
+
+fn listen_advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrNotAvailable => "name an address of this machine in listeners=, or none",
+        io::ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on with listeners=, or grant CAP_NET_BIND_SERVICE"
+        }
+        _ => "another broker may be running, or choose another port with listeners=",
+    }
 }
 
 /// How a broker that ran came to its end.

@@ -113,6 +113,11 @@ impl Files {
         self.shared.closed.set(true);
     }
 
+    /// Closes all that nobody uses just now: somebody lacks descriptors.
+    pub fn close_idle(&self) {
+        self.shared.cache.close_all();
+    }
+
     /// Closes a file between uses: before it is renamed or removed, or another one would be found under its name.
     pub fn forget(&self, path: &Path) {
         self.shared.cache.forget(|open| open == path);

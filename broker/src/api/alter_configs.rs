@@ -1,8 +1,6 @@
 //! AlterConfigs (33): replaces all settings of a resource (KIP-133; deprecated by IncrementalAlterConfigs).
 
-use millstream_protocol::messages::alter_configs::{
-    AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse,
-};
+use millstream_protocol::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 
 use crate::api::{RequestContext, alteration};
 use crate::net::replies::Reply;
@@ -22,16 +20,10 @@ pub(crate) async fn handle(context: &RequestContext, request: AlterConfigsReques
         }
     });
     let results = alteration::carry_out(context, changes.collect(), request.validate_only).await;
-    let responses = request
-        .resources
-        .iter()
-        .zip(results)
-        .map(|(resource, (code, message))| AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message: message.map(Into::into),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.as_ref().into(),
-        });
+    let resources = request.resources.iter().zip(results);
+    let responses = resources.map(|(resource, outcome)| {
+        alteration::row(resource.resource_type, &resource.resource_name, outcome)
+    });
     context.reply(&AlterConfigsResponse {
         responses: responses.collect(),
         ..Default::default()

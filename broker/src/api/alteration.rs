@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use millstream_protocol::error::ErrorCode;
+use millstream_protocol::messages::alter_configs::AlterConfigsResourceResponse;
 use millstream_state::controller::{Command, ConfigChange, Refusal, Reply as Answer, Resource};
 
 use crate::api::{RequestContext, configs, errors};
@@ -36,6 +37,20 @@ pub(crate) struct Step {
 }
 
 type Outcome = (ErrorCode, Option<String>);
+
+/// What is told of one resource.
+pub(crate) fn row(
+    resource_type: i8,
+    resource_name: &str,
+    (code, message): Outcome,
+) -> AlterConfigsResourceResponse<'_> {
+    AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message: message.map(Into::into),
+        resource_type,
+        resource_name: resource_name.into(),
+    }
+}
 
 /// Carries out all changes; one outcome for each, in order.
 pub(crate) async fn carry_out(

@@ -1,7 +1,7 @@
 //! IncrementalAlterConfigs (44): sets, deletes, appends to and subtracts from settings (KIP-339).
 
 use millstream_protocol::messages::incremental_alter_configs::{
-    AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
 use crate::api::{RequestContext, alteration};
@@ -24,16 +24,10 @@ pub(crate) async fn handle(
         }
     });
     let results = alteration::carry_out(context, changes.collect(), request.validate_only).await;
-    let responses = request
-        .resources
-        .iter()
-        .zip(results)
-        .map(|(resource, (code, message))| AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message: message.map(Into::into),
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.as_ref().into(),
-        });
+    let resources = request.resources.iter().zip(results);
+    let responses = resources.map(|(resource, outcome)| {
+        alteration::row(resource.resource_type, &resource.resource_name, outcome)
+    });
     context.reply(&IncrementalAlterConfigsResponse {
         responses: responses.collect(),
         ..Default::default()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where a setting was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A line of the properties file, counted from 1.
+    /// A line of the properties file, counted from 1; 0 is the whole file.
     File(PathBuf, usize),
     /// An environment variable.
     Variable(String),
@@ -19,6 +19,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Origin::File(path, 0) => write!(f, "{}", path.display()),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::Variable(name) => write!(f, "environment variable {name}"),
             Origin::Flag(flag) => f.write_str(flag),

@@ -109,7 +109,7 @@ pub(super) fn resolve(
 
 fn parse(settings: &Settings, key: &str, texts: &[String]) -> Result<Vec<Endpoint>, ConfigError> {
     let wrong = |text: &String| {
-        let advice = "write NAME://host:port, as PLAINTEXT://:9092";
+        let advice = "write NAME://host:port, as PLAINTEXT://:9092, with a port up to 65535";
         settings.error(key, format!("{text:?} is not a listener"), advice)
     };
     texts

@@ -221,7 +221,7 @@ impl Coordinator {
             Input::TopicsDeleted(topics) => self.topics_deleted(&topics, out),
             Input::Appended(id) => self.appended(now, id, out),
             Input::AppendFailed(id, error) => self.append_failed(now, id, error, out),
-            Input::AppendLate(id) => self.append_late(id, out),
+            Input::AppendLate(id) => self.append_late(now, id, out),
             Input::Tick => self.tick(now, out),
         }
     }

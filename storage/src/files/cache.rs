@@ -101,8 +101,8 @@ impl Cache {
         Ok(file)
     }
 
-    /// True if there were any.
-    fn close_all(&self) -> bool {
+    /// Those in use are closed when their users are done. True if there were any.
+    pub(super) fn close_all(&self) -> bool {
         let mut open = self.open.borrow_mut();
         let any = !open.by_use.is_empty();
         open.by_path.clear();

@@ -185,8 +185,14 @@ impl CoreDir {
                     "{path} is full ({cause}): nothing can be produced there until it has space"
                 );
             }
-        } else if dir::lacks_descriptors(cause) && !self.lacks_descriptors.replace(true) {
-            tracing::warn!("{path}: {cause}; trying again until some are closed (raise the limit)");
+        } else if dir::lacks_descriptors(cause) {
+            // Not every file is opened through the cache: what it keeps open may be all that is missing.
+            self.files.close_idle();
+            if !self.lacks_descriptors.replace(true) {
+                tracing::warn!(
+                    "{path}: {cause}; trying again until some are closed (raise the limit)"
+                );
+            }
         }
         true
     }

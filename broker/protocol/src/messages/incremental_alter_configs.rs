@@ -2,6 +2,9 @@
 
 use crate::message::{Str, message};
 
+/// Element of [`IncrementalAlterConfigsResponse::responses`], the same as that of AlterConfigs.
+pub use super::alter_configs::AlterConfigsResourceResponse;
+
 message! {
     /// The request.
     pub struct IncrementalAlterConfigsRequest<'a>: Request(44), versions "0-1", flexible "1+" {
@@ -33,16 +36,5 @@ message! {
         /// How long the client should hold back its next request, in milliseconds (KIP-219).
         throttle_time_ms: i32 = versions("0+"),
         responses: Vec<AlterConfigsResourceResponse<'a>> = versions("0+"),
-    }
-
-    /// Element of [`IncrementalAlterConfigsResponse::responses`].
-    pub struct AlterConfigsResourceResponse<'a> {
-        /// An `ErrorCode`; 0 is none.
-        error_code: i16 = versions("0+"),
-        /// For people; null if there is nothing to say.
-        error_message: Option<Str<'a>> = versions("0+").nullable("0+"),
-        /// ConfigResource type: 2 topic, 4 broker, 8 broker logger, 16 client metrics, 32 group.
-        resource_type: i8 = versions("0+"),
-        resource_name: Str<'a> = versions("0+"),
     }
 }

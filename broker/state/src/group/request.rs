@@ -30,7 +30,8 @@ pub enum Input {
     Appended(u64),
     /// The append of this id did not reach the log and never will.
     AppendFailed(u64, ErrorCode),
-    /// This append is not durable after `offsets.commit.timeout.ms`; it may still become so. At most once for each.
+    /// This append is not durable after `offsets.commit.timeout.ms`, whoever waits for it is answered; it may still become
+    /// so. At most once for each.
     AppendLate(u64),
     /// Time has passed; due when [`Coordinator::next_deadline`](super::Coordinator::next_deadline) says so.
     Tick,

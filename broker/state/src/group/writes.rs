@@ -23,7 +23,7 @@ pub(super) enum Outcome {
     OffsetDelete(Token, OffsetDeleteReply),
     /// Answers a DeleteGroups; the groups were closed to commands meanwhile.
     DeleteGroups(Token, Vec<(String, ErrorCode)>, Vec<Arc<str>>),
-    /// Nobody waits, or not any more; these groups were closed to commands meanwhile.
+    /// Nobody waits, or not any more; these groups are closed to commands until it is decided.
     Expired(Vec<Arc<str>>),
     /// The leader's assignment for this generation.
     Assigned(Arc<str>, i32),
@@ -174,8 +174,38 @@ impl Coordinator {
     }
 
     pub(super) fn append_failed(&mut self, now: i64, id: u64, error: ErrorCode, out: &mut Effects) {
-        let error = client_error(error);
         match self.writes.take(id).outcome {
+            Outcome::DeleteGroups(token, results, groups) => {
+                let answered = Outcome::DeleteGroups(token, results, Vec::new());
+                self.failed(now, answered, error, out);
+                self.reopen(now, groups, out);
+            }
+            Outcome::Expired(groups) => self.reopen(now, groups, out),
+            outcome => self.failed(now, outcome, error, out),
+        }
+    }
+
+    /// Nobody waits for ever: whoever waits for this append is answered as if it had failed, as Kafka does. What it wrote
+    /// counts all the same once it is durable.
+    pub(super) fn append_late(&mut self, now: i64, id: u64, out: &mut Effects) {
+        let Some(write) = self.writes.get_mut(id) else {
+            panic!("an append is late while it is under way");
+        };
+        let unattended = match &mut write.outcome {
+            // What nobody waits for has no haste.
+            Outcome::Expired(_) | Outcome::Noted(_) => return,
+            // Not decided yet: they stay closed.
+            Outcome::DeleteGroups(_, _, groups) => std::mem::take(groups),
+            _ => Vec::new(),
+        };
+        let outcome = std::mem::replace(&mut write.outcome, Outcome::Expired(unattended));
+        self.failed(now, outcome, ErrorCode::RequestTimedOut, out);
+    }
+
+    /// Answers whoever waits for an append, with all that follows for its group.
+    fn failed(&mut self, now: i64, outcome: Outcome, error: ErrorCode, out: &mut Effects) {
+        let error = client_error(error);
+        match outcome {
             Outcome::Assigned(group_id, generation_id) => {
                 self.with_group(now, &group_id, out, |group, cx| {
                     group.assignment_failed(cx, generation_id, error);
@@ -187,35 +217,11 @@ impl Coordinator {
                     group.static_rejoin_failed(cx, *rejoin, error)
                 });
             }
-            Outcome::DeleteGroups(token, results, groups) => {
-                answer_failed(
-                    Outcome::DeleteGroups(token, results, Vec::new()),
-                    error,
-                    out,
-                );
-                self.reopen(now, groups, out);
-            }
-            Outcome::Expired(groups) => self.reopen(now, groups, out),
             Outcome::Noted(group_id) => {
                 self.with_group(now, &group_id, out, |group, _| group.note_failed = true);
             }
             outcome => answer_failed(outcome, error, out),
         }
-    }
-
-    /// Commits and deletions do not wait for ever: this one is answered. What it wrote counts all the same once it is
-    /// durable. Members parked in a group wait on; their own timeouts end that.
-    pub(super) fn append_late(&mut self, id: u64, out: &mut Effects) {
-        let Some(write) = self.writes.get_mut(id) else {
-            panic!("an append is late while it is under way");
-        };
-        let unattended = match &mut write.outcome {
-            Outcome::Commit(..) | Outcome::OffsetDelete(..) => Outcome::Expired(Vec::new()),
-            Outcome::DeleteGroups(_, _, groups) => Outcome::Expired(std::mem::take(groups)),
-            _ => return,
-        };
-        let outcome = std::mem::replace(&mut write.outcome, unattended);
-        answer_failed(outcome, client_error(ErrorCode::RequestTimedOut), out);
     }
 
     /// The deletion is decided: what waited starts over.

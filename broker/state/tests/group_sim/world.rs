@@ -87,6 +87,7 @@ impl Seen {
             "leave None",
             "reload",
             "append failed",
+            "append late",
             "state Stable",
             "state Empty",
             "state PreparingRebalance",
@@ -405,6 +406,11 @@ impl World {
             .appending
             .pop_front()
             .expect("one event for each append");
+        if self.rng.random_bool(0.03) {
+            self.seen.count("append late".into());
+            self.invariants.append_failed(&append.records);
+            self.step(Input::AppendLate(append.id));
+        }
         if self.rng.random_bool(0.04) {
             let causes = [
                 ErrorCode::NotEnoughReplicas,

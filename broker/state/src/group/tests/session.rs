@@ -144,6 +144,26 @@ fn an_assignment_that_is_not_durable_starts_a_rebalance() {
 }
 
 #[test]
+fn members_do_not_wait_longer_for_an_assignment_than_an_append_may_take() {
+    let mut m = Machine::new();
+    let joins = [m.join(join(3, "a")), m.join(join(3, "b"))];
+    m.pass(0);
+    let tokens = [m.sync("c-b", 1, &[]), m.sync("c-a", 1, &[("c-a", "mine")])];
+    m.step(Input::AppendLate(m.appends[0].id));
+    for token in tokens {
+        assert_eq!(m.synced(token).error, E::CoordinatorNotAvailable);
+    }
+    assert_eq!(m.joined(joins[0]).error, E::None);
+    assert_eq!(m.heartbeat("c-a", 1), E::RebalanceInProgress);
+    // That it becomes durable after all changes nothing for anybody.
+    m.durable();
+    assert_eq!(m.state(), "PreparingRebalance");
+    let joins = [m.join(rejoin(3, "c-a")), m.join(rejoin(3, "c-b"))];
+    m.finish(&joins);
+    assert_eq!(m.heartbeat("c-b", 2), E::None);
+}
+
+#[test]
 fn an_assignment_overtaken_by_a_rebalance_is_nobodys() {
     for fails in [false, true] {
         let mut m = Machine::new();
