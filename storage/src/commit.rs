@@ -793,11 +793,10 @@ fn encode(touch: &Touch, plan: &Plan, entry: &mut EntryBuilder, writes: &mut Vec
         inline.iter().filter(|r| !r.is_empty()).count() + usize::from(!plan.direct.is_empty());
     entry.append(&append, &headers, count as u32);
     for range in inline.into_iter().filter(|r| !r.is_empty()) {
-        let parts = inline_parts(&state, range.clone());
         entry.inline(
             position(range.start),
             (range.end - range.start) as usize,
-            parts.iter().map(|p| &p[..]),
+            inline_parts(&state, range),
         );
     }
     if !plan.direct.is_empty() {
@@ -818,20 +817,14 @@ fn encode(touch: &Touch, plan: &Plan, entry: &mut EntryBuilder, writes: &mut Vec
 }
 
 /// Bytes of the tail, with what is missing of its first block from the fetched prefix.
-fn inline_parts(state: &LogState, range: Range<u64>) -> Vec<Bytes> {
+fn inline_parts(state: &LogState, range: Range<u64>) -> impl Iterator<Item = &[u8]> {
     let valid = state.tail.start();
-    if range.start >= valid {
-        return state.tail.views(range);
-    }
-    let missing = (valid - range.start) as usize;
-    let prefix = state.prefix.as_ref().filter(|p| p.len() >= missing);
-    let mut parts = vec![
-        prefix
-            .expect("fetched before the unit was sent")
-            .slice(0..missing),
-    ];
-    parts.extend(state.tail.views(valid..range.end));
-    parts
+    let missing = valid.saturating_sub(range.start) as usize;
+    let prefix = state.prefix.as_deref().unwrap_or_default();
+    let prefix = prefix
+        .get(..missing)
+        .expect("fetched before the unit was sent");
+    std::iter::once(prefix).chain(state.tail.slices(range.start.max(valid)..range.end))
 }
 
 fn headers_of(state: &LogState, touch: &Touch) -> Vec<u8> {

@@ -24,8 +24,10 @@ use crate::store::event::{Local, join_all};
 
 /// Logs whose blocks are written at the same time.
 const LOGS_AT_ONCE: usize = 32;
-/// Bytes of one write.
-const WRITE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one write, and how many are on their way while there is time: the journal's own writes stand in the same queue, and
+/// its flushes wait for what the device was given before.
+const WRITE_BYTES_MAX: u64 = 256 << 10;
+const WRITES_AT_ONCE: usize = 2;
 /// Logs with more than this to settle have space set aside ahead; small ones grow by what they write.
 const GROW_BYTES_MIN: u64 = 256 * 1024;
 /// Wait before trying again when the device is full.
@@ -335,12 +337,33 @@ impl CoreDir {
         for write in writes {
             let path = log.segment_path(write.segment);
             let file = self.files.get(&path, Access::Direct).await?;
-            file.write_at(write.parts, write.position).await?;
+            self.may_settle().await;
+            let written = file.write_at(write.parts, write.position).await;
+            self.settle_writes.set(self.settle_writes.get() - 1);
+            self.settle_wrote.notify();
+            written?;
             if files.last().is_none_or(|(base, _)| *base != write.segment) {
                 files.push((write.segment, file));
             }
         }
         Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// Waits for its turn to write, and takes it.
+    async fn may_settle(&self) {
+        loop {
+            let seen = self.settle_wrote.count();
+            let writes = self.settle_writes.get();
+            // Somebody waits for it, or will in a moment.
+            let late = self.stopped.get()
+                || self.journal.borrow().free_files() == 0
+                || self.budget.is_waited_for();
+            if late || writes < WRITES_AT_ONCE {
+                self.settle_writes.set(writes + 1);
+                return;
+            }
+            self.settle_wrote.changed_since(seen).await;
+        }
     }
 
     /// The files that dirty bytes go to exist, and have space where it is much.

@@ -115,6 +115,12 @@ impl Tail {
             .collect()
     }
 
+    /// The bytes of `range`, which must lie in the tail, to be copied at once.
+    pub fn slices(&self, range: Range<u64>) -> impl Iterator<Item = &[u8]> {
+        self.parts(range)
+            .map(|(chunk, within)| &chunk.block.filled()[within])
+    }
+
     fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (&Chunk, Range<usize>)> {
         assert!(
             range.start <= range.end && range.end <= self.end,
@@ -153,10 +159,9 @@ impl Tail {
             return false;
         }
         let mut filled = 0;
-        for (chunk, within) in self.parts(at..end) {
-            let n = within.len();
-            out[filled..filled + n].copy_from_slice(&chunk.block.view(within));
-            filled += n;
+        for bytes in self.slices(at..end) {
+            out[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
         }
         filled == out.len()
     }
@@ -174,8 +179,8 @@ impl Tail {
                 &prefix.expect("fetched before the log's first entry")[..missing],
             );
         }
-        for view in self.views(from..end) {
-            buffer.extend_from_slice(&view);
+        for bytes in self.slices(from..end) {
+            buffer.extend_from_slice(bytes);
         }
         buffer.resize_zeroed(BLOCK as usize);
         buffer

@@ -348,6 +348,12 @@ impl Block {
         }
     }
 
+    /// Everything appended so far, for a look that needs no share in it.
+    pub fn filled(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes of our own allocation were written, and no one writes them again.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+
     /// An immutable view of bytes already appended. Asserts that they are.
     pub fn view(&self, range: Range<usize>) -> Bytes {
         assert!(

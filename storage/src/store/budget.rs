@@ -67,8 +67,13 @@ impl Budget {
 
     /// Settling should begin, so that nobody has to wait.
     pub fn wants_settling(&self) -> bool {
-        // Whoever waits for more than the other half would wait for ever.
-        self.pinned.get() > self.pinned_max / 2 || !self.waiting.borrow().is_empty()
+        // Whoever waits for more than the last third would wait for ever.
+        self.pinned.get() > self.pinned_max / 3 * 2 || self.is_waited_for()
+    }
+
+    /// Somebody cannot append before something is settled.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.borrow().is_empty()
     }
 
     /// A lone append always has room, however large it is.

@@ -55,6 +55,9 @@ pub(crate) struct CoreDir {
     /// Rings after each flushed group, and when the directory went offline.
     pub committed: Event,
     pub settle_wanted: Event,
+    /// Writes of settling that are on their way; rings when one has ended.
+    pub settle_writes: Cell<usize>,
+    pub settle_wrote: Event,
     pub settle_queue: RefCell<Vec<Rc<Log>>>,
     pub maintenance: RefCell<VecDeque<Rc<Log>>>,
     pub maintenance_wanted: Event,

@@ -105,6 +105,8 @@ pub(crate) async fn start_dir(
         work: Event::default(),
         committed: Event::default(),
         settle_wanted: Event::default(),
+        settle_writes: Cell::new(0),
+        settle_wrote: Event::default(),
         settle_queue: RefCell::default(),
         maintenance: RefCell::new(VecDeque::new()),
         maintenance_wanted: Event::default(),
