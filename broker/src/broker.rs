@@ -71,7 +71,7 @@ pub enum StartError {
     )]
     Core(usize, Vec<usize>),
     /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}; {}", listen_advice(.1))]
+    #[error("cannot listen on {0}: {1}; {advice}", advice = listen_advice(.1))]
     Listen(SocketAddr, io::Error),
     /// The data directories cannot be used.
     #[error(transparent)]
