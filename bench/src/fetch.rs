@@ -1,7 +1,8 @@
 //! `fetch`: reads partitions from their start again and again, or waits at their end.
 //!
 //! One request in flight on each connection, for one partition; a connection takes its partitions in turn. Where the next
-//! request starts follows from the batch headers of the answer; records are not looked at.
+//! request starts follows from the batch headers of the answer; records are not looked at. With --rate requests are due
+//! by a schedule, and latency counts from when each was due.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::Fault;
 use crate::cluster::{self, Target, TopicOptions};
 use crate::link::Link;
 use crate::load::{self, Lane, LoadOptions, Stop, Workload};
+use crate::pace::Pace;
 use crate::report::{self, Outcome, Tally};
 
 /// The last version with topic names.
@@ -28,6 +30,8 @@ const VERSION: i16 = 12;
 const AROUND_RECORDS: usize = 4 << 10;
 const RECEIVE_WINDOW: usize = 4 << 20;
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
+/// How often a connection that waits for its next request looks whether the time is over.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where reading starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +60,10 @@ pub struct Options {
     /// How long the broker may wait for --min-bytes.
     #[arg(long, default_value_t = 500)]
     pub max_wait_ms: i32,
+    /// Open loop: requests a second over all connections, each sent when it is due or as soon as the one before it is
+    /// answered; latency counts from when it was due. Without it a connection asks as soon as it has its answer.
+    #[arg(long, value_name = "REQUESTS/S")]
+    pub rate: Option<f64>,
 }
 
 /// What all connections share.
@@ -64,6 +72,15 @@ pub struct Plan {
     partition_max_bytes: usize,
     min_bytes: i32,
     max_wait_ms: i32,
+    /// The time between two requests of one connection.
+    interval: Option<Duration>,
+}
+
+impl Plan {
+    /// Whether requests leave by schedule.
+    pub fn is_open(&self) -> bool {
+        self.interval.is_some()
+    }
 }
 
 /// Runs the command; whether it went without errors.
@@ -76,7 +93,7 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
     i32::try_from(options.partition_max_bytes)?;
     let targets = cluster::prepare(&options.topics)?;
     let title = format!(
-        "fetch {}: {} partitions, {} connections, at most {} bytes an answer, from {}",
+        "fetch {}: {} partitions, {} connections, at most {} bytes an answer, from {}, {}",
         options.topics.bootstrap,
         targets.len(),
         options.load.connections,
@@ -86,12 +103,21 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
         } else {
             "tail"
         },
+        match options.rate {
+            Some(rate) => format!("open loop of {rate} requests/s"),
+            None => "closed loop".into(),
+        },
     );
+    let interval = options.rate.map(|rate| {
+        Duration::try_from_secs_f64(options.load.connections as f64 / rate)
+            .map_err(|_| format!("--rate {rate} is none"))
+    });
     let plan = Plan {
         from: options.from,
         partition_max_bytes: options.partition_max_bytes,
         min_bytes: options.min_bytes,
         max_wait_ms: options.max_wait_ms,
+        interval: interval.transpose()?,
     };
     let workload = Workload::Fetch(Arc::new(plan));
     let lanes = load::lanes(&targets, options.load.connections, &workload);
@@ -118,7 +144,13 @@ pub async fn drive(
             From::Tail => link.end_offset(target).await?,
         });
     }
+    // Connections begin one after another within the first interval.
+    let mut pace = plan.interval.map(|interval| {
+        let phase = interval.mul_f64(lane.at as f64 / lane.of.max(1) as f64);
+        Pace::new(Instant::now() + phase, interval)
+    });
     for at in (0..targets.len()).cycle() {
+        let due = due(ring, pace.as_mut(), stop).await;
         if stop.is_stopped() {
             break;
         }
@@ -127,7 +159,7 @@ pub async fn drive(
             VERSION,
             &fetch_request(plan, &targets[at], offsets[at]),
         )?;
-        let sent = Instant::now();
+        let sent = due.unwrap_or_else(Instant::now);
         let answer = link.call(ApiKey::Fetch, VERSION, request.bytes).await?;
         let received = Instant::now();
         let answer = read_answer(answer, plan.from, offsets[at])?;
@@ -141,7 +173,24 @@ pub async fn drive(
             }
         }
     }
+    tally.behind(pace.map_or(0, |pace| pace.behind(Instant::now())));
     Ok(())
+}
+
+/// Waits until the next request is due, or the time is over. `None`: in a closed loop it is due now.
+async fn due(ring: &Ring, pace: Option<&mut Pace>, stop: &Stop) -> Option<Instant> {
+    let pace = pace?;
+    loop {
+        let now = Instant::now();
+        if let Some(due) = pace.take(now) {
+            return Some(due);
+        }
+        if stop.is_stopped() {
+            return None;
+        }
+        let pause = pace.next().saturating_duration_since(now);
+        ring.sleep(pause.min(LOOK)).await;
+    }
 }
 
 fn fetch_request<'a>(plan: &Plan, target: &'a Target, fetch_offset: i64) -> FetchRequest<'a> {

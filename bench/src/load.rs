@@ -98,8 +98,9 @@ impl Workload {
     fn is_open(&self) -> bool {
         match self {
             Workload::Produce(plan) => plan.is_open(),
+            Workload::Fetch(plan) => plan.is_open(),
             Workload::Read(_) => true,
-            Workload::Fetch(_) | Workload::Idle => false,
+            Workload::Idle => false,
         }
     }
 }

@@ -30,12 +30,22 @@ fn what_is_produced_can_be_fetched() {
         "--bootstrap {address} --topic t --partitions 4 --connections 4 --duration 0.5 --warm-up 0.1 --pid {pid} --json {}",
         json.display()
     );
-    for load in ["produce --batch-size 4096 --codec lz4", "fetch"] {
+    for load in [
+        "produce --batch-size 4096 --codec lz4",
+        "fetch",
+        "fetch --rate 200",
+    ] {
         run_well(&format!("{load} {common}"));
         let result: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
         assert!(result["records"].as_u64().unwrap() > 0, "{result}");
         assert!(result["broker"]["resident_bytes"].as_u64().unwrap() > 0);
+        // What is due in half a second, whatever the broker can do.
+        let requests = result["requests"].as_u64().unwrap();
+        assert!(
+            !load.contains("--rate") || (95..=105).contains(&requests),
+            "{result}"
+        );
     }
 }
 
