@@ -19,12 +19,19 @@ use millstream_protocol::messages::metadata::{
 };
 
 use crate::Fault;
+use admin::leaders_answer;
 pub use admin::{ProducerId, coordinator, delete_topic, producer_ids};
 pub use call::{call, connect, receive, request, send};
 
 const METADATA_VERSION: i16 = 9;
 const CREATE_TOPICS_VERSION: i16 = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Partitions created with one request: Kafka's controller does no more than 10,000 changes for one.
+const CREATED_TOGETHER: i32 = 2000;
+/// A JVM on one busy core takes a minute for some thousand partitions.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Between two looks: each asks for every partition, which is work for the broker, too.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The topic's partitions and who leads them now, asked once.
 pub fn leaders_now(bootstrap: &str, topic: &str) -> Result<Vec<Target>, Fault> {
@@ -77,20 +84,30 @@ impl TopicOptions {
     }
 }
 
-/// Creates what is missing and waits until every partition has a leader.
+/// Creates what is missing and waits until every partition has a leader that answers for it.
 pub fn prepare(options: &TopicOptions) -> Result<Vec<Target>, Fault> {
+    prepare_within(options, PATIENCE)
+}
+
+/// The same with a patience of its own.
+pub fn prepare_within(options: &TopicOptions, patience: Duration) -> Result<Vec<Target>, Fault> {
     let mut broker = connect(&options.bootstrap)?;
     let names = options.names();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let missing = look(&mut broker, &names)?.missing;
     create(&mut broker, options, &missing)?;
     loop {
-        match look(&mut broker, &names)?.targets {
+        // A leader that Metadata names may not know of it yet.
+        let led = match look(&mut broker, &names)?.targets {
+            Ok(targets) => leaders_answer(&targets).map(|()| targets),
+            Err(reason) => Err(reason.into()),
+        };
+        match led {
             Ok(targets) => return Ok(targets),
             Err(reason) if Instant::now() > deadline => {
                 return Err(format!("no leader for every partition: {reason}").into());
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(_) => std::thread::sleep(LOOK),
         }
     }
 }
@@ -197,20 +214,23 @@ fn create(broker: &mut TcpStream, options: &TopicOptions, names: &[String]) -> R
         configs: configs.clone(),
         ..Default::default()
     };
+    let together = usize::try_from(CREATED_TOGETHER / options.partitions.max(1))?.max(1);
+    for names in names.chunks(together) {
+        create_topics(broker, names.iter().map(topic).collect())?;
+    }
+    Ok(())
+}
+
+fn create_topics(broker: &mut TcpStream, topics: Vec<CreatableTopic<'_>>) -> Result<(), Fault> {
     let request = CreateTopicsRequest {
-        topics: names.iter().map(topic).collect(),
+        topics,
         timeout_ms: 60_000,
         ..Default::default()
     };
-    let frame = call(
-        broker,
-        ApiKey::CreateTopics,
-        CREATE_TOPICS_VERSION,
-        &request,
-    )?;
-    let (_, mut body) =
-        header::read_response(&frame, ApiKey::CreateTopics.row(), CREATE_TOPICS_VERSION)?;
-    for topic in CreateTopicsResponse::read(&mut body, CREATE_TOPICS_VERSION)?.topics {
+    let (api, version) = (ApiKey::CreateTopics, CREATE_TOPICS_VERSION);
+    let frame = call(broker, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    for topic in CreateTopicsResponse::read(&mut body, version)?.topics {
         // Another run may have been faster.
         if topic.error_code != 0 && topic.error_code != ErrorCode::TopicAlreadyExists as i16 {
             let message = topic.error_message.unwrap_or_default();

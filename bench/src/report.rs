@@ -6,5 +6,5 @@ mod outcome;
 mod process;
 
 pub use counts::{Counts, Live, Tally};
-pub use outcome::{LatencyNs, Measured, Outcome, outcome, publish};
-pub use process::{Process, congestion_control};
+pub use outcome::{LatencyNs, Measured, Outcome, Part, outcome, publish};
+pub use process::{MIB, Process, congestion_control};

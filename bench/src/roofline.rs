@@ -4,11 +4,12 @@
 //! else to do. Rates are medians of [`SLICES`] slices of each measurement, with the slowest and the fastest: a shared
 //! disk varies, and one number would hide it.
 
+pub mod device;
 mod disk;
 mod in_flight;
 mod memory;
 mod network;
-mod table;
+pub mod table;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a run needs beside topics and leaders: producer ids, coordinators, and topics gone again.
+//! What a run needs beside topics: leaders that answer, producer ids, coordinators, and topics gone again.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -13,13 +13,59 @@ use millstream_protocol::messages::find_coordinator::{
 use millstream_protocol::messages::init_producer_id::{
     InitProducerIdRequest, InitProducerIdResponse,
 };
+use millstream_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
 
-use super::{PATIENCE, call, connect, error_name};
+use super::{PATIENCE, Target, call, connect, error_name};
 use crate::Fault;
 
 const DELETE_TOPICS_VERSION: i16 = 5;
 const FIND_COORDINATOR_VERSION: i16 = 4;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
+const LIST_OFFSETS_VERSION: i16 = 7;
+/// ListOffsets' timestamp for the log's end.
+const LATEST: i64 = -1;
+
+/// Asks each leader for the ends of all its partitions: Ok if it knows every one as its own.
+pub fn leaders_answer(targets: &[Target]) -> Result<(), Fault> {
+    let mut leaders: Vec<SocketAddr> = targets.iter().map(|target| target.leader).collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    for leader in leaders {
+        let led: Vec<&Target> = targets
+            .iter()
+            .filter(|target| target.leader == leader)
+            .collect();
+        let topics = led.chunk_by(|a, b| a.topic == b.topic);
+        let topics = topics.map(|targets| ListOffsetsTopic {
+            name: (&*targets[0].topic).into(),
+            partitions: (targets.iter())
+                .map(|target| ListOffsetsPartition {
+                    partition_index: target.partition,
+                    timestamp: LATEST,
+                    ..ListOffsetsPartition::default()
+                })
+                .collect(),
+        });
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: topics.collect(),
+            ..ListOffsetsRequest::default()
+        };
+        let (api, version) = (ApiKey::ListOffsets, LIST_OFFSETS_VERSION);
+        let frame = call(&mut connect(&leader.to_string())?, api, version, &request)?;
+        let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+        for topic in &ListOffsetsResponse::read(&mut body, version)?.topics {
+            let mut partitions = topic.partitions.iter();
+            if let Some(refused) = partitions.find(|partition| partition.error_code != 0) {
+                let (name, index) = (&topic.name, refused.partition_index);
+                return Err(format!("{name}-{index}: {}", error_name(refused.error_code)).into());
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Who an idempotent producer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,43 +19,50 @@ use crate::produce::request::VERSION as PRODUCE_VERSION;
 use crate::report::Process;
 
 const TOPIC: &str = "lifecycle";
+/// Kafka's controller does no more than 10,000 changes for one request, and a partition is one or two.
+const TOPIC_PARTITIONS_MAX: u32 = 1000;
+/// Load until every partition has records, where the measurement's own duration did not do.
+const FILL_SECONDS: f64 = 30.0;
+/// How long all partitions may take to be there.
+const RESTART_MAX: Duration = Duration::from_secs(300);
 /// How long a restarted broker may refuse a record.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts each system without data, fills it, kills it and starts it again.
-pub fn measure(
-    options: &Options,
-    systems: &mut [System],
-    comparison: &mut Comparison,
-) -> Result<(), Fault> {
+/// Starts each system without data, fills it, kills it and starts it again. A system that fails has its fault in the
+/// report.
+pub fn measure(options: &Options, systems: &mut [System], comparison: &mut Comparison) {
     let wanted = |name: &str| options.workloads.iter().any(|workload| workload == name);
-    if !wanted("W12") && !wanted("W13") {
-        return Ok(());
+    let (restart, memory) = (wanted("W12"), wanted("W13"));
+    if !restart && !memory {
+        return;
     }
     comparison.restart_partitions = options.restart_partitions;
     for system in systems.iter_mut().filter(|system| system.is_ours()) {
         eprintln!("{}: start, memory, restart", system.name);
-        system.clear()?;
-        let started = system.start()?;
-        let resident = system
-            .pid()
-            .map(Process::read)
-            .transpose()?
-            .map(|process| process.resident_bytes);
-        let idle = match wanted("W13") {
-            true => Some(idle_connections(system, options)?),
-            false => None,
-        };
-        let restarted = match wanted("W12") {
-            true => Some(restart(system, options)?),
-            false => None,
-        };
+        let fault = one(system, options, restart, memory).err();
+        system.results().fault = fault.map(|fault| fault.to_string());
         system.stop();
-        let results = system.results();
-        results.start_seconds = Some(started.as_secs_f64());
-        results.resident_after_start_bytes = resident;
-        results.bytes_per_idle_connection = idle.flatten();
-        results.restart_seconds = restarted;
+    }
+}
+
+fn one(
+    system: &mut System,
+    options: &Options,
+    with_restart: bool,
+    with_memory: bool,
+) -> Result<(), Fault> {
+    system.clear()?;
+    let started = system.start()?;
+    system.results().start_seconds = Some(started.as_secs_f64());
+    let process = system.pid().map(Process::read).transpose()?;
+    system.results().resident_after_start_bytes = process.map(|process| process.resident_bytes);
+    if with_memory {
+        let idle = idle_connections(system, options)?;
+        system.results().bytes_per_idle_connection = idle;
+    }
+    if with_restart {
+        let seconds = restart(system, options)?;
+        system.results().restart_seconds = Some(seconds);
     }
     Ok(())
 }
@@ -70,32 +77,38 @@ fn idle_connections(system: &System, options: &Options) -> Result<Option<f64>, F
     Ok(crate::outcome_of(&words)?.broker_bytes_per_connection)
 }
 
-/// Seconds from the start after a kill -9 until all partitions have leaders and a batch is acknowledged.
+/// Seconds from the start after a kill -9 until all partitions have leaders that answer and a batch is acknowledged.
 fn restart(system: &mut System, options: &Options) -> Result<f64, Fault> {
-    let topics = |partitions| TopicOptions {
+    let count = options.restart_partitions.max(1);
+    let topics = count.div_ceil(TOPIC_PARTITIONS_MAX);
+    let topics = TopicOptions {
         bootstrap: system.address.clone(),
         topic: TOPIC.into(),
-        topics: 1,
-        partitions,
+        topics: usize::try_from(topics)?,
+        partitions: i32::try_from(count.div_ceil(topics))?,
         configs: Vec::new(),
     };
-    let topics = topics(options.restart_partitions);
-    cluster::prepare(&topics)?;
+    let targets = cluster::prepare_within(&topics, RESTART_MAX)?;
     let produce = |seconds: f64| {
         let line = format!(
-            "produce --bootstrap {} --topic {TOPIC} --batch-size 1100 --connections 16 --duration {seconds} --warm-up 0 --cpus {}",
-            topics.bootstrap, options.load_cpus
+            "produce --bootstrap {} --topic {TOPIC} --topics {} --batch-size 1100 --connections 16 --duration {seconds} --warm-up 0 --cpus {}",
+            topics.bootstrap, topics.topics, options.load_cpus
         );
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         crate::outcome_of(&words)
     };
-    // Every partition has records: they are served in turn.
-    produce(options.duration)?;
+    // Partitions are served in turn, so that every one has records once there were as many requests, and some for
+    // connections that are ahead of others.
+    let enough = 2 * targets.len() as u64;
+    if produce(options.duration)?.first.requests < enough {
+        produce(FILL_SECONDS)?;
+    }
     system.kill();
     let began = Instant::now();
     system.start()?;
-    cluster::prepare(&topics)?;
-    produce_one(&topics.bootstrap, TOPIC)?;
+    let targets = cluster::prepare_within(&topics, RESTART_MAX)?;
+    let last = targets.last().ok_or("a topic without partitions")?;
+    produce_one(&topics.bootstrap, &last.topic)?;
     Ok(began.elapsed().as_secs_f64())
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::scenarios::Metric;
-use crate::report::Outcome;
+use crate::report::{MIB, Outcome, Part};
 use crate::roofline::Roofline;
 
 /// All of it.
@@ -17,7 +17,7 @@ pub struct Comparison {
     /// Millstream first.
     pub systems: Vec<SystemResult>,
     pub workloads: Vec<WorkloadResult>,
-    pub restart_partitions: i32,
+    pub restart_partitions: u32,
 }
 
 /// One broker.
@@ -29,6 +29,25 @@ pub struct SystemResult {
     pub restart_seconds: Option<f64>,
     pub resident_after_start_bytes: Option<u64>,
     pub bytes_per_idle_connection: Option<f64>,
+    /// What went wrong in start, restart or the measurement of memory.
+    pub fault: Option<String>,
+}
+
+impl SystemResult {
+    /// Resident memory after start in MiB.
+    pub fn resident_after_start_mib(&self) -> Option<f64> {
+        Some(self.resident_after_start_bytes? as f64 / MIB)
+    }
+
+    /// Memory of an idle connection in KiB.
+    pub fn kib_per_idle_connection(&self) -> Option<f64> {
+        Some(self.bytes_per_idle_connection? / 1024.0)
+    }
+
+    /// Whether anything of start, restart and memory was measured, or tried.
+    pub fn has_lifecycle(&self) -> bool {
+        self.start_seconds.is_some() || self.fault.is_some()
+    }
 }
 
 /// One workload on all systems.
@@ -38,8 +57,32 @@ pub struct WorkloadResult {
     pub what: String,
     pub command: String,
     pub metric: Metric,
-    /// By system, then by round.
-    pub runs: Vec<Vec<Run>>,
+    /// Millstream first, what ran beside last.
+    pub rows: Vec<Row>,
+}
+
+/// What a row of a workload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// One of the systems that are compared.
+    System,
+    /// A sink, or the device alone: what could be reached at best.
+    Ceiling,
+    /// Millstream on more cores.
+    MoreCores,
+}
+
+/// One system's runs of a workload.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub system: String,
+    pub role: Role,
+    /// Its figure: the workload's, unless what runs beside has no such thing.
+    pub metric: Metric,
+    /// By round.
+    pub runs: Vec<Run>,
+    /// The same without what disturbs, just before each, where the workload has that.
+    pub alone: Vec<Run>,
 }
 
 /// One run.
@@ -80,19 +123,36 @@ impl Run {
         }
     }
 
+    /// Its result if nothing went wrong in it: a figure with errors is no figure.
+    fn clean(&self) -> Option<&Outcome> {
+        self.outcome().filter(|outcome| outcome.is_clean())
+    }
+
     /// Its figure; a run with errors, or without answers, has none.
     pub fn value(&self, metric: Metric) -> Option<f64> {
-        let outcome = self.outcome().filter(|outcome| outcome.is_clean())?;
+        let outcome = self.clean()?;
         let first = &outcome.first;
         match metric {
             Metric::MbPerSecond => Some(first.mb_per_second),
             Metric::RequestsPerSecond => Some(first.requests_per_second),
             Metric::P50Ms => Some(first.latency_ns.p50 as f64 / 1e6),
             Metric::P99Ms => Some(first.latency_ns.p99 as f64 / 1e6),
-            Metric::GbPerCpuSecond => outcome
-                .broker_cpu_seconds_per_gb
-                .filter(|cpu| *cpu > 0.0)
-                .map(|cpu| 1.0 / cpu),
+            Metric::WriterP99Ms => Some(outcome.part("produce")?.latency_ns.p99 as f64 / 1e6),
+            Metric::EgressGbPerCpuSecond => {
+                let read = outcome.parts().filter(|part| part.part != "produce");
+                let gb = read.map(|part| part.bytes).sum::<u64>() as f64 / 1e9;
+                let cpu = outcome.broker?.cpu_seconds;
+                (cpu > 0.0).then(|| gb / cpu)
+            }
+            Metric::CpuUsPerRequest => outcome.broker_cpu_us_per_request,
+        }
+    }
+
+    /// What went wrong, a line each; a rate that was not kept is among it, though the figure counts.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Run::Failed(fault) => vec![fault.clone()],
+            Run::Done(outcome) => outcome.problems(),
         }
     }
 
@@ -100,38 +160,71 @@ impl Run {
     pub fn short(&self, metric: Metric) -> String {
         match self {
             Run::Failed(fault) => format!("FAILED: {fault}"),
-            Run::Done(outcome) => {
-                let value = self
-                    .value(metric)
-                    .map_or_else(|| "no figure".into(), number);
-                let clean = if outcome.is_clean() {
-                    ""
-                } else {
-                    ", with ERRORS"
-                };
-                format!("{value} {}{clean}", metric.unit())
-            }
+            Run::Done(outcome) => match self.value(metric) {
+                Some(value) => format!("{} {}", number(value), metric.unit()),
+                None if outcome.is_clean() => {
+                    "no figure without its process id (--peer-pid)".into()
+                }
+                None => format!("no figure: {}", outcome.problems().join("; ")),
+            },
         }
     }
 }
 
-impl WorkloadResult {
-    /// Of a system's runs.
-    pub fn summary(&self, system: usize, metric: Metric) -> Option<Summary> {
-        let runs = self.runs.get(system)?.iter();
-        Summary::of(runs.filter_map(|run| run.value(metric)).collect())
+impl Row {
+    /// Of its runs without errors.
+    pub fn summary(&self) -> Option<Summary> {
+        let runs = self.runs.iter();
+        Summary::of(runs.filter_map(|run| run.value(self.metric)).collect())
     }
 
-    /// How many times better the first system was than `peer`, round by round.
-    pub fn ratios(&self, peer: usize) -> Vec<f64> {
-        let (Some(ours), Some(theirs)) = (self.runs.first(), self.runs.get(peer)) else {
+    /// Median of something that only some runs have.
+    pub fn median(&self, of: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
+        let runs = self.runs.iter().filter_map(Run::clean);
+        Summary::of(runs.filter_map(of).collect()).map(|summary| summary.median)
+    }
+
+    /// The median over the rounds of something of this row's run over something of another's.
+    fn over(
+        &self,
+        other: &[Run],
+        own: impl Fn(&Outcome) -> Option<f64>,
+        others: impl Fn(&Outcome) -> Option<f64>,
+    ) -> Option<f64> {
+        let rounds = self.runs.iter().zip(other);
+        let ratios = rounds.filter_map(|(run, beside)| {
+            let of = others(beside.clean()?).filter(|of| *of > 0.0)?;
+            Some(own(run.clean()?)? / of)
+        });
+        Summary::of(ratios.collect()).map(|summary| summary.median)
+    }
+
+    /// The run whose figure is the median.
+    pub fn middle(&self) -> Option<&Outcome> {
+        let runs = self.runs.iter();
+        let mut runs: Vec<(f64, &Run)> = runs
+            .filter_map(|run| Some((run.value(self.metric)?, run)))
+            .collect();
+        runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        runs.get(runs.len() / 2)?.1.outcome()
+    }
+}
+
+fn p99(part: &Part) -> f64 {
+    part.latency_ns.p99 as f64
+}
+
+impl WorkloadResult {
+    /// How many times better the first system was than that row, round by round.
+    pub fn ratios(&self, row: usize) -> Vec<f64> {
+        let (Some(ours), Some(theirs)) = (self.rows.first(), self.rows.get(row)) else {
             return Vec::new();
         };
-        let rounds = ours.iter().zip(theirs);
+        let rounds = ours.runs.iter().zip(&theirs.runs);
         rounds
             .filter_map(|(own, other)| {
                 let (own, other) = (own.value(self.metric)?, other.value(self.metric)?);
-                Some(match self.metric.is_latency() {
+                Some(match self.metric.less_is_better() {
                     true => other / own,
                     false => own / other,
                 })
@@ -139,22 +232,110 @@ impl WorkloadResult {
             .collect()
     }
 
-    /// Median of something that only some runs have.
-    pub fn median(&self, system: usize, of: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
-        let runs = self.runs.get(system)?.iter().filter_map(Run::outcome);
-        Summary::of(runs.filter_map(of).collect()).map(|summary| summary.median)
+    /// What ran beside the systems, if anything did.
+    pub fn beside(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.role != Role::System)
+    }
+
+    /// What a row is beside what could be reached, or beside itself undisturbed. Each round against its own.
+    pub fn notes(&self, row: &Row) -> Vec<String> {
+        let mut notes = Vec::new();
+        if row.role == Role::MoreCores {
+            let cpu = |outcome: &Outcome| outcome.broker_cpu_us_per_request;
+            let one = self.rows.first().map_or(&[][..], |row| &row.runs);
+            let grown = row.over(one, cpu, cpu);
+            notes.extend(grown.map(|over| {
+                format!(
+                    "{:+.0} % CPU a request against one core",
+                    100.0 * (over - 1.0)
+                )
+            }));
+            let rate = |outcome: &Outcome| Some(outcome.first.requests_per_second);
+            notes.extend(
+                row.over(one, rate, rate)
+                    .map(|over| format!("{over:.2}x its rate")),
+            );
+        }
+        if row.role != Role::System {
+            return notes;
+        }
+        if let Some(ceiling) = self.beside().filter(|beside| beside.role == Role::Ceiling) {
+            notes.extend(self.share(row, ceiling));
+        }
+        let writer = |outcome: &Outcome| outcome.part("produce").map(p99);
+        let grown = row.over(&row.alone, writer, writer);
+        notes.extend(grown.map(|over| format!("{over:.2}x its p99 without the reader")));
+        notes
+    }
+
+    fn share(&self, row: &Row, ceiling: &Row) -> Vec<String> {
+        let name = &ceiling.system;
+        let mb = |outcome: &Outcome| Some(outcome.first.mb_per_second);
+        let requests = |outcome: &Outcome| Some(outcome.first.requests_per_second);
+        let slow = |outcome: &Outcome| Some(p99(&outcome.first));
+        let percent = |over: Option<f64>, what: &str| {
+            over.map(|over| format!("{:.0} % of {what}", 100.0 * over))
+        };
+        let runs = &ceiling.runs;
+        let notes = match self.metric {
+            Metric::MbPerSecond => vec![percent(row.over(runs, mb, mb), name)],
+            Metric::RequestsPerSecond => {
+                let slower = row.over(runs, slow, slow);
+                vec![
+                    percent(row.over(runs, requests, requests), name),
+                    slower.map(|over| format!("{over:.2}x its p99")),
+                ]
+            }
+            Metric::P50Ms => {
+                let middle = |outcome: &Outcome| Some(outcome.first.latency_ns.p50 as f64);
+                let over = row.over(runs, middle, middle);
+                vec![over.map(|over| format!("{over:.2}x the p50 of {name}"))]
+            }
+            Metric::WriterP99Ms => {
+                let reader = |outcome: &Outcome| Some(outcome.part("catch-up")?.mb_per_second);
+                let over = row.over(runs, reader, mb);
+                vec![
+                    row.median(reader)
+                        .map(|mb| format!("reader {} MB/s", number(mb))),
+                    percent(over, name),
+                ]
+            }
+            _ => Vec::new(),
+        };
+        notes.into_iter().flatten().collect()
     }
 }
 
 impl Comparison {
+    /// What went wrong, a line each: where, what, and what to do about it. Empty if every figure counts.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for workload in &self.workloads {
+            for row in &workload.rows {
+                for (what, runs) in [("", &row.runs), (", alone", &row.alone)] {
+                    for (round, run) in runs.iter().enumerate() {
+                        let of_run = run.problems().into_iter().map(|problem| {
+                            let (name, system) = (&workload.name, &row.system);
+                            format!("{name} on {system}{what}, round {}: {problem}", round + 1)
+                        });
+                        problems.extend(of_run);
+                    }
+                }
+            }
+        }
+        for system in &self.systems {
+            let fault = system.fault.iter();
+            problems.extend(fault.map(|fault| format!("{}: {fault}", system.name)));
+        }
+        problems
+    }
+
     /// Whether every run ended well.
     pub fn is_clean(&self) -> bool {
-        let runs = self
-            .workloads
-            .iter()
-            .flat_map(|workload| workload.runs.iter().flatten());
-        runs.into_iter()
-            .all(|run| run.outcome().is_some_and(Outcome::is_clean))
+        let rows = self.workloads.iter().flat_map(|workload| &workload.rows);
+        let mut runs = rows.flat_map(|row| row.runs.iter().chain(&row.alone));
+        runs.all(|run| run.clean().is_some())
+            && self.systems.iter().all(|system| system.fault.is_none())
     }
 }
 
@@ -167,24 +348,30 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// The same of something that may be missing.
+pub fn cell(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".into(), number)
+}
+
 /// A table for the terminal.
 pub fn text(comparison: &Comparison) -> String {
     let mut text = String::new();
+    // Writing to a string cannot fail, here and below.
     for workload in &comparison.workloads {
-        // Writing to a string cannot fail, here and below.
         let _ = writeln!(text, "{} {}", workload.name, workload.what);
-        for (at, system) in comparison.systems.iter().enumerate() {
-            let figure = match workload.summary(at, workload.metric) {
+        for (at, row) in workload.rows.iter().enumerate() {
+            let figure = match row.summary() {
                 Some(Summary { median, min, max }) => format!(
                     "{} {} ({} to {})",
                     number(median),
-                    workload.metric.unit(),
+                    row.metric.unit(),
                     number(min),
                     number(max)
                 ),
                 None => "no result".into(),
             };
-            let ratios = Summary::of(workload.ratios(at)).filter(|_| at > 0);
+            let is_peer = at > 0 && row.role == Role::System;
+            let ratios = Summary::of(workload.ratios(at)).filter(|_| is_peer);
             let ratio = ratios.map_or_else(String::new, |ratio| {
                 format!(
                     "  millstream {}x ({} to {})",
@@ -193,37 +380,30 @@ pub fn text(comparison: &Comparison) -> String {
                     number(ratio.max)
                 )
             });
-            let _ = writeln!(text, "  {:<26} {figure}{ratio}", system.name);
+            let notes = workload.notes(row).join(", ");
+            let notes = if notes.is_empty() {
+                notes
+            } else {
+                format!("  [{notes}]")
+            };
+            let _ = writeln!(text, "  {:<30} {figure}{ratio}{notes}", row.system);
         }
     }
-    for system in &comparison.systems {
-        let seconds = |value: Option<f64>| value.map_or_else(|| "–".into(), number);
-        let mib = system
-            .resident_after_start_bytes
-            .map(|bytes| bytes as f64 / f64::from(1 << 20));
-        let kib = system.bytes_per_idle_connection.map(|bytes| bytes / 1024.0);
+    let measured = comparison.systems.iter();
+    for system in measured.filter(|system| system.has_lifecycle()) {
         let _ = writeln!(
             text,
             "{}: start {} s, restart with {} partitions {} s, memory {} MiB, {} KiB an idle connection",
             system.name,
-            seconds(system.start_seconds),
+            cell(system.start_seconds),
             comparison.restart_partitions,
-            seconds(system.restart_seconds),
-            seconds(mib),
-            seconds(kib),
+            cell(system.restart_seconds),
+            cell(system.resident_after_start_mib()),
+            cell(system.kib_per_idle_connection()),
         );
     }
     text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_summary_is_median_least_and_most() {
-        let summary = Summary::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
-        assert_eq!((summary.median, summary.min, summary.max), (2.5, 1.0, 4.0));
-        assert_eq!(Summary::of(Vec::new()), None);
-    }
-}
+mod tests;

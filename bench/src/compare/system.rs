@@ -12,6 +12,7 @@ use super::results::SystemResult;
 use super::{Options, kafka};
 use crate::Fault;
 use crate::cluster;
+use crate::load::cpu_list;
 
 /// A JVM on one busy core takes its time.
 const READY_MAX: Duration = Duration::from_secs(180);
@@ -25,6 +26,8 @@ pub struct System {
     pub address: String,
     /// Whether it becomes faster by running.
     pub needs_warm_up: bool,
+    /// A sink has no topics to delete.
+    keeps_nothing: bool,
     start: Start,
     dir: PathBuf,
     configuration: String,
@@ -42,7 +45,7 @@ enum Start {
 
 /// Millstream first, then the peers.
 pub fn systems(options: &Options, work: &Path) -> Result<Vec<System>, Fault> {
-    let mut systems = vec![millstream(options, work)?];
+    let mut systems = vec![millstream(options, work, &options.broker_cpus)?];
     match (
         &options.peer_address,
         &options.peer_start,
@@ -63,7 +66,8 @@ pub fn systems(options: &Options, work: &Path) -> Result<Vec<System>, Fault> {
     Ok(systems)
 }
 
-fn millstream(options: &Options, work: &Path) -> Result<System, Fault> {
+/// Millstream on these CPUs. What it may cache is bounded, so that a backlog can be larger.
+pub fn millstream(options: &Options, work: &Path, cpus: &str) -> Result<System, Fault> {
     let program = match &options.millstream {
         Some(program) => program.clone(),
         None => std::env::current_exe()?.with_file_name("millstream"),
@@ -75,24 +79,46 @@ fn millstream(options: &Options, work: &Path) -> Result<System, Fault> {
         )
         .into());
     }
-    let (port, dir) = (free_port()?, work.join("millstream"));
+    let is_first = cpus == options.broker_cpus;
+    let name = match is_first {
+        true => "millstream (flushed)".to_owned(),
+        false => format!("millstream on CPUs {cpus}"),
+    };
+    let dir = work.join(if is_first {
+        "millstream"
+    } else {
+        "millstream-more"
+    });
+    let port = free_port()?;
+    let cached = options.backlog_gib * (1u64 << 29) as f64;
     let sets = [
         format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
         format!("log.dirs={}", dir.join("data").display()),
         "message.max.bytes=10485760".to_owned(),
+        format!("tail.memory.bytes={cached:.0}"),
     ];
-    let mut words = pinned(&options.broker_cpus);
+    let mut words = pinned(cpus);
     words.push(program.display().to_string());
-    words.extend(["--cores".to_owned(), options.broker_cpus.clone()]);
+    words.extend(["--cores".to_owned(), cpus.to_owned()]);
     for set in &sets {
         words.extend(["--set".to_owned(), set.clone()]);
     }
-    Ok(System::new(
-        "millstream (flushed)",
-        port,
-        dir,
-        Start::Words(words, None),
-    ))
+    Ok(System::new(&name, port, dir, Start::Words(words, None)))
+}
+
+/// A sink on the first of the broker's CPUs, whose topics have so many partitions.
+pub fn sink(options: &Options, work: &Path, partitions: i32) -> Result<System, Fault> {
+    let cpu = cpu_list(&options.broker_cpus)?
+        .at(0)
+        .ok_or("no CPU for the sink")?;
+    let port = free_port()?;
+    let program = std::env::current_exe()?.display().to_string();
+    let words = format!("sink --listen 127.0.0.1:{port} --cpu {cpu} --partitions {partitions}");
+    let mut all = vec![program];
+    all.extend(words.split(' ').map(str::to_owned));
+    let mut system = System::new("a sink", port, work.join("sink"), Start::Words(all, None));
+    system.keeps_nothing = true;
+    Ok(system)
 }
 
 fn kafka_node(jars: &Path, class: &str, options: &Options, work: &Path) -> Result<System, Fault> {
@@ -155,6 +181,7 @@ impl System {
             name: name.to_owned(),
             address: format!("127.0.0.1:{port}"),
             needs_warm_up: false,
+            keeps_nothing: false,
             start,
             dir,
             configuration,
@@ -167,6 +194,11 @@ impl System {
     /// Whether we start it.
     pub fn is_ours(&self) -> bool {
         matches!(self.start, Start::Words(..))
+    }
+
+    /// Where its data is, if it is ours.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.is_ours().then(|| self.dir.join("data"))
     }
 
     /// Its process.
@@ -271,6 +303,9 @@ impl System {
 
     /// Deletes a topic, as well as that goes.
     pub fn delete_topic(&self, topic: &str) {
+        if self.keeps_nothing {
+            return;
+        }
         if let Err(fault) = cluster::delete_topic(&self.address, topic) {
             eprintln!("{}: deleting {topic}: {fault}", self.name);
         }

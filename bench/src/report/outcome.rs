@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Process, congestion_control, hgrm};
+use super::{Counts, MIB, Process, congestion_control, hgrm};
 use crate::Fault;
 use crate::cluster::error_name;
 use crate::load::LoadOptions;
 use crate::roofline::Roofline;
 use crate::swarm;
+
+/// A rate counts as kept while no more than one in so many requests was due at the end and had not left: some always are.
+const BEHIND_SHARE: u64 = 100;
 
 /// What the threads brought home.
 pub struct Measured {
@@ -117,9 +120,36 @@ impl Part {
         }
     }
 
-    /// Nothing went wrong.
-    pub fn is_clean(&self) -> bool {
-        self.errors.is_empty() && self.connections_lost.is_empty()
+    /// It did something, unless it is there to be idle, and nothing went wrong.
+    fn is_clean(&self) -> bool {
+        let did = self.requests > 0 || self.part == swarm::IDLE;
+        did && self.errors.is_empty() && self.connections_lost.is_empty()
+    }
+
+    /// What went wrong, a line each.
+    fn problems(&self) -> Vec<String> {
+        let part = &self.part;
+        let errors = self.errors.iter();
+        let mut problems: Vec<String> = errors
+            .map(|(code, count)| format!("{part}: error {code}: {count}"))
+            .collect();
+        let lost = self.connections_lost.iter();
+        problems.extend(
+            lost.map(|(fault, count)| format!("{part}: {count} connections lost: {fault}")),
+        );
+        if problems.is_empty() && !self.is_clean() {
+            problems.push(format!(
+                "{part}: nothing was answered in {} s: give it more --duration or --warm-up, or look into the broker's log",
+                self.seconds
+            ));
+        }
+        if self.requests_behind.saturating_mul(BEHIND_SHARE) > self.requests {
+            problems.push(format!(
+                "{part}: not kept up: {} requests were due at the end and had not left",
+                self.requests_behind
+            ));
+        }
+        problems
     }
 
     fn print(&self) {
@@ -143,17 +173,8 @@ impl Part {
             ms(latency.p99_99),
             ms(latency.max)
         );
-        if self.requests_behind > 0 {
-            println!(
-                "  not kept up: {} requests were due at the end and had not left",
-                self.requests_behind
-            );
-        }
-        for (code, count) in &self.errors {
-            println!("  error {code}: {count}");
-        }
-        for (fault, count) in &self.connections_lost {
-            println!("  {count} connections lost: {fault}");
+        for problem in self.problems() {
+            println!("  {problem}");
         }
         if self.is_clean() {
             println!("  no errors");
@@ -167,10 +188,19 @@ impl Outcome {
         std::iter::once(&self.first).chain(&self.others)
     }
 
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts().find(|part| part.part == name)
+    }
+
     /// Whether every part did something, unless it is there to be idle, and nothing went wrong.
     pub fn is_clean(&self) -> bool {
-        self.parts()
-            .all(|part| part.is_clean() && (part.requests > 0 || part.part == swarm::IDLE))
+        self.parts().all(Part::is_clean)
+    }
+
+    /// What went wrong, a line each. A rate that was not kept is told, too; the run is clean with it.
+    pub fn problems(&self) -> Vec<String> {
+        self.parts().flat_map(Part::problems).collect()
     }
 
     /// As `--json` wrote it.
@@ -190,8 +220,8 @@ impl Outcome {
                 "{name}: CPU {:.2} s ({:.0} %), resident {:.1} MiB, peak {:.1} MiB",
                 process.cpu_seconds,
                 100.0 * process.cpu_seconds / self.process_seconds,
-                process.resident_bytes as f64 / f64::from(1 << 20),
-                process.resident_peak_bytes as f64 / f64::from(1 << 20),
+                process.resident_mib(),
+                process.resident_peak_bytes as f64 / MIB,
             );
         }
         if let (Some(gb), Some(request)) = (

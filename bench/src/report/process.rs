@@ -9,6 +9,9 @@ use crate::Fault;
 /// `/proc/PID/stat` counts in hundredths of a second on every Linux (USER_HZ).
 const TICK_MS: u64 = 10;
 
+/// Bytes of a MiB.
+pub const MIB: f64 = (1 << 20) as f64;
+
 /// CPU time and memory of a process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Process {
@@ -46,6 +49,11 @@ impl Process {
             resident_bytes: kilobytes("VmRSS:"),
             resident_peak_bytes: kilobytes("VmHWM:"),
         })
+    }
+
+    /// Resident memory in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        self.resident_bytes as f64 / MIB
     }
 
     /// The CPU time since `before`; memory as it is now.

@@ -85,24 +85,9 @@ async fn on_core(
     bytes: u64,
     duration: Duration,
 ) -> Result<Disk, Fault> {
-    let direct = fs::direct_io(ring, &dir).await?.is_some();
-    let how = Open {
-        read: true,
-        write: true,
-        create: true,
-        truncate: true,
-        direct,
-        ..Open::default()
-    };
-    let file = File::open(ring, path, how).await?;
-    file.allocate(0, bytes).await?;
-    file.sync_all().await?;
-    let area = Rc::new(Area {
-        file,
-        bytes,
-        next: Cell::new(0),
-        content: filled(MIB),
-    });
+    // One that was left behind has written blocks.
+    let _ = std::fs::remove_file(path);
+    let (area, direct) = Area::open(ring, path, bytes).await?;
     let write_new_mb_per_second = area.first_pass(ring).await?;
     Ok(Disk {
         dir,
@@ -131,7 +116,7 @@ fn filled(len: usize) -> Bytes {
 }
 
 /// The file, used from its start to its end and again.
-struct Area {
+pub struct Area {
     file: File,
     bytes: u64,
     next: Cell<u64>,
@@ -139,6 +124,34 @@ struct Area {
 }
 
 impl Area {
+    /// The file at `path`, created and allocated where it is not there, and whether it is read and written directly.
+    pub async fn open(ring: &Ring, path: &Path, bytes: u64) -> Result<(Rc<Area>, bool), Fault> {
+        let dir = path.parent().ok_or("a file without a directory")?;
+        let direct = fs::direct_io(ring, dir).await?.is_some();
+        let how = Open {
+            read: true,
+            write: true,
+            create: true,
+            direct,
+            ..Open::default()
+        };
+        let file = File::open(ring, path, how).await?;
+        file.allocate(0, bytes).await?;
+        file.sync_all().await?;
+        let area = Area {
+            file,
+            bytes,
+            next: Cell::new(0),
+            content: filled(MIB),
+        };
+        Ok((Rc::new(area), direct))
+    }
+
+    /// The file, to be flushed.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     fn take(&self, len: usize) -> u64 {
         let at = self.next.get();
         let at = if at + len as u64 > self.bytes { 0 } else { at };
@@ -146,7 +159,8 @@ impl Area {
         at
     }
 
-    async fn write_one(&self, len: usize) -> io::Result<u64> {
+    /// Writes `len` bytes, at most 1 MiB, at the next place.
+    pub async fn write_one(&self, len: usize) -> io::Result<u64> {
         let at = self.take(len);
         self.file
             .write_at(vec![self.content.slice(0..len)], at)
@@ -154,8 +168,14 @@ impl Area {
         Ok(len as u64)
     }
 
+    /// Reads 1 MiB at the next place; how many bytes came.
+    pub async fn read_one(&self) -> io::Result<u64> {
+        let at = self.take(MIB);
+        Ok(self.file.read_at(at, MIB).await?.len() as u64)
+    }
+
     /// Once over the whole file, in as many slices: only the first pass meets unwritten blocks.
-    async fn first_pass(self: &Rc<Self>, ring: &Ring) -> Result<Rate, Fault> {
+    pub async fn first_pass(self: &Rc<Self>, ring: &Ring) -> Result<Rate, Fault> {
         let mut slices = Vec::new();
         let slice = self.bytes / u64::from(SLICES);
         for _ in 0..SLICES {
@@ -207,10 +227,7 @@ impl Area {
         let area = self.clone();
         let one = move || {
             let area = area.clone();
-            async move {
-                let at = area.take(MIB);
-                Ok(area.file.read_at(at, MIB).await?.len() as u64)
-            }
+            async move { area.read_one().await }
         };
         Work::start(ring, DEPTH_LARGE, one)
             .rate(ring, duration, MB)
@@ -226,20 +243,16 @@ impl Area {
         depth: usize,
     ) -> Result<Rate, Fault> {
         let commit = Rc::new(Commit::default());
-        let (area, committed) = (self.clone(), commit.clone());
+        let area = self.clone();
         let one = move || {
-            let (area, commit) = (area.clone(), committed.clone());
+            let (area, commit) = (area.clone(), commit.clone());
             async move {
                 let written = area.write_one(len).await?;
-                commit.flushed(commit.written()).await?;
+                commit.flush(&area.file).await?;
                 Ok(written)
             }
         };
-        let (file, flusher) = (self.file.clone(), commit.clone());
-        ring.spawn(async move { flusher.run(&file).await });
-        let rate = Work::start(ring, depth, one).rate(ring, duration, MB).await;
-        commit.stop();
-        rate
+        Work::start(ring, depth, one).rate(ring, duration, MB).await
     }
 
     async fn flush_alone(&self, duration: Duration) -> Result<Latency, Fault> {

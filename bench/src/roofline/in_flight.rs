@@ -86,67 +86,38 @@ impl Work {
 pub struct Commit {
     written: Cell<u64>,
     flushed: Cell<u64>,
-    stopped: Cell<bool>,
-    failed: Cell<bool>,
+    flushing: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Commit {
-    /// A write is complete; its number.
-    pub fn written(&self) -> u64 {
+    /// A write is complete: returns once a flush that began after this is through. Whoever finds no flush under way does
+    /// the next one, for all who wait by then.
+    pub async fn flush(&self, file: &File) -> io::Result<()> {
         self.written.set(self.written.get() + 1);
-        self.wake();
-        self.written.get()
-    }
-
-    /// Waits until a flush that began after that write is through.
-    pub async fn flushed(&self, number: u64) -> io::Result<()> {
-        self.until(|| self.flushed.get() >= number || self.failed.get())
-            .await;
-        match self.failed.get() {
-            true => Err(io::Error::other("a flush failed")),
-            false => Ok(()),
-        }
-    }
-
-    /// Flushes until [`Commit::stop`].
-    pub async fn run(&self, file: &File) {
+        let number = self.written.get();
         loop {
-            self.until(|| self.written.get() > self.flushed.get() || self.stopped.get())
-                .await;
-            let written = self.written.get();
-            if written == self.flushed.get() {
-                return;
+            poll_fn(|context| match self.flushing.get() {
+                true if self.flushed.get() < number => {
+                    self.waiting.borrow_mut().push(context.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            })
+            .await;
+            if self.flushed.get() >= number {
+                return Ok(());
             }
-            match file.sync_data().await {
-                Ok(()) => self.flushed.set(written),
-                Err(_) => self.failed.set(true),
+            self.flushing.set(true);
+            let covered = self.written.get();
+            let flushed = file.sync_data().await;
+            self.flushing.set(false);
+            if flushed.is_ok() {
+                self.flushed.set(covered);
             }
-            self.wake();
-            if self.failed.get() {
-                return;
-            }
+            // The others see by themselves whether they are covered; if not, the first of them flushes.
+            self.waiting.take().into_iter().for_each(Waker::wake);
+            flushed?;
         }
-    }
-
-    /// No more writes.
-    pub fn stop(&self) {
-        self.stopped.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.waiting.take().into_iter().for_each(Waker::wake);
-    }
-
-    async fn until(&self, reached: impl Fn() -> bool) {
-        poll_fn(|context| match reached() {
-            true => Poll::Ready(()),
-            false => {
-                self.waiting.borrow_mut().push(context.waker().clone());
-                Poll::Pending
-            }
-        })
-        .await;
     }
 }
