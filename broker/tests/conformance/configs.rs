@@ -61,6 +61,9 @@ fn set_cluster_default(peer: &mut Peer) {
 
 fn settle(response: &mut DescribeConfigsResponse<'static>) {
     for result in &mut response.results {
+        result
+            .configs
+            .retain(|config| !OURS.contains(&config.name.as_ref()));
         result.configs.sort_by(|a, b| a.name.cmp(&b.name));
         for config in &mut result.configs {
             // Each says it in its own words.
@@ -81,7 +84,7 @@ fn not_of_this_place(response: &mut DescribeConfigsResponse<'static>) {
     for result in &mut response.results {
         result.configs.retain(|config| {
             let name = config.name.as_ref();
-            config.config_source != STATIC && !SET_THERE.contains(&name) && !OURS.contains(&name)
+            config.config_source != STATIC && !SET_THERE.contains(&name)
         });
     }
 }
@@ -246,6 +249,7 @@ const OURS: &[&str] = &[
     "log.dir.reserve.bytes",
     "log.files.open.max",
     "memory.bytes",
+    "record.validation",
     "tail.memory.bytes",
 ];
 
