@@ -221,14 +221,16 @@ impl Input {
             Some(prefix) => PREFIX + frame_length(*prefix, frame_max)?,
             None => PREFIX,
         };
+        let broken = || connection.replies.is_broken();
+        // Held until this frame is there, or the connection has ended.
+        let _turn = requests.turn_of_large(shard, wanted, broken).await;
         while self.partial.len() < wanted {
             if self.partial.remaining() == 0 {
                 if self.overrun.is_none() {
                     // The wait counts as standing still: of those who hold memory the longest-waiting goes first.
-                    let broken = || connection.replies.is_broken();
                     self.overrun = requests.more(shard, broken).await;
                 }
-                if connection.replies.is_broken() {
+                if broken() {
                     return Ok(None);
                 }
                 self.grow(wanted);

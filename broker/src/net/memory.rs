@@ -5,7 +5,8 @@
 //! cannot keep the others waiting, those among them that have not moved for [`STALLED`] are closed while somebody waits.
 //!
 //! As with Kafka's `queued.max.request.bytes` the limit may be overrun by what was taken last, and a frame that has begun to
-//! come in is finished even where nothing is left, one at a time: a frame larger than all of it still passes.
+//! come in is finished even where nothing is left, one at a time: a frame larger than all of it still passes. Frames that
+//! claim a large part of it come in one after the other, so that a few of them cannot take what many others need.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -30,6 +31,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// everything else and for the page cache.
 const REQUESTS_SHARE: u64 = 16;
 const REPLIES_SHARE: u64 = 8;
+/// A frame that claims more than this part of a pool is a large one.
+const LARGE_PART: usize = 4;
 /// No core has less.
 const POOL_BYTES_MIN: usize = 4 << 20;
 
@@ -39,6 +42,7 @@ pub(crate) struct Pool {
     used: Cell<usize>,
     turns: Turns,
     overrun: Turns,
+    large: Turns,
     first: RefCell<Option<Waker>>,
 }
 
@@ -77,6 +81,7 @@ impl Pool {
             used: Cell::new(0),
             turns: Turns::default(),
             overrun: Turns::default(),
+            large: Turns::default(),
             first: RefCell::default(),
         }
     }
@@ -130,6 +135,20 @@ impl Pool {
             .await;
         };
         patiently(shard, room, || false).await;
+    }
+
+    /// Before anything is taken for something of so many bytes: a large one waits until the one before it is there. `None`
+    /// when `gives_up` says so, or it is not large.
+    pub(crate) async fn turn_of_large(
+        &self,
+        shard: &Shard,
+        bytes: usize,
+        gives_up: impl Fn() -> bool,
+    ) -> Option<Turn> {
+        if bytes <= self.max / LARGE_PART {
+            return None;
+        }
+        patiently(shard, self.large.take(), gives_up).await
     }
 
     /// For whoever holds something already and needs more to be done with it: waits until there is room, or until it is the

@@ -115,7 +115,6 @@ fn peers_that_stop_in_large_frames_make_room_for_others() {
         .collect();
     std::thread::sleep(Duration::from_millis(500));
     let begun = Instant::now();
-    // Whoever has waited for long may be closed with the others, and comes again as every producer does.
     let frame = request_frame(
         PRODUCE,
         &produce_request("frames", 1, batch(&[&value]), -1),
@@ -141,6 +140,8 @@ fn peers_that_stop_in_large_frames_make_room_for_others() {
         begun.elapsed()
     );
     assert!(grown < 120 * MIB, "{} MiB", grown / MIB);
+    // Who claims little does not stand in line behind those who claim much.
+    assert_eq!(closed, 0, "the late producer was closed with the others");
     assert!(good.values("frames", 1, 0).len() >= 10);
     for writer in writers {
         drop(writer.join().expect("a writer ends"));

@@ -86,8 +86,8 @@ class Brief:
 class Ledger:
     """Topics, the load on them (threads, until `stop`), and what was promised."""
 
-    def __init__(self, bootstrap, seed, position=lambda: 0):
-        self.bootstrap, self.position = bootstrap, position
+    def __init__(self, bootstrap, seed, position=lambda: 0, in_flight=5):
+        self.bootstrap, self.position, self.in_flight = bootstrap, position, in_flight
         self.random = random.Random(seed)
         self.partitions = [Partition(name, number, sizes, retained="retention.bytes" in config)
                            for name, count, config, sizes in TOPICS for number in range(count)]
@@ -122,7 +122,7 @@ class Ledger:
 
     def produce(self):
         producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True, "linger.ms": 1,
-                             "message.max.bytes": 2000000, "queue.buffering.max.kbytes": 65536, **PATIENT})
+                             "max.in.flight": self.in_flight, "message.max.bytes": 2000000, "queue.buffering.max.kbytes": 65536, **PATIENT})
         begun, volume = time.monotonic(), 0
         while not self.stopping.is_set() and not self.trouble:
             partition = self.random.choice(self.partitions)
