@@ -62,7 +62,7 @@ fn a_start_says_all_that_matters() {
         format!("  listeners   PLAINTEXT://127.0.0.1:{port} (as 127.0.0.1:{port})"),
         format!("  data        {}", node.data().display()),
         "  cores       ".to_owned(),
-        "  durability  an acknowledged record is flushed to the device (the weaker class"
+        "  durability  WEAKER by log.flush.interval.messages: an acknowledged record is written"
             .to_owned(),
         format!(
             "  try         kafka-topics.sh --bootstrap-server 127.0.0.1:{port} --create --topic hello"
