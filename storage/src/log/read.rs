@@ -363,7 +363,11 @@ impl Log {
                 break;
             }
             // Whoever reads on from there is told what is wrong.
-            let follows = header.base_offset == last.next_offset();
+            let follows = header.base_offset == last.next_offset()
+                // Compaction left a gap, unless the batch behind it says that this one stands too high.
+                || window
+                    .header(next)
+                    .is_some_and(|behind| behind.base_offset > header.last_offset());
             if !follows || self.intact(&window, at, &header).is_err() {
                 break;
             }
