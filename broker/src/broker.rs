@@ -35,6 +35,7 @@ use crate::net::warnings::Warnings;
 use crate::partition::expiry;
 use crate::partition::waiters::WaitsFromAfar;
 use crate::retention;
+use crate::scrub;
 use crate::shard::Shard;
 use crate::topics::Topics;
 
@@ -334,6 +335,7 @@ async fn open_shard(
         }
     }));
     ring.spawn_background(retention::run(shard.clone()));
+    ring.spawn_background(scrub::run(shard.clone()));
     ring.spawn_background(expiry::run(shard.clone()));
     ring.spawn_background(connections::close_idle(shard.clone()));
     Ok(shard)
@@ -441,19 +443,44 @@ async fn drained(shard: &Shard, patience: Duration) {
 
 /// `millstream recover DIR`: opens a data directory, recovers it and stops it cleanly, without serving anyone.
 pub fn recover(directory: &Path) -> Result<(), RunError> {
+    let directory = directory.to_owned();
+    let scratch = existing_parent(&directory);
+    alone("recover", scratch, move |ring| async move {
+        boot::recover(&ring, directory).await
+    })
+}
+
+/// `millstream scrub DIR...`: reads the sealed segments of data directories that no broker uses. Returns how many things are
+/// not as they were written.
+pub fn scrub(directories: Vec<PathBuf>) -> Result<u64, RunError> {
+    let scratch = directories.first().map(|first| existing_parent(first));
+    alone(
+        "scrub",
+        scratch.unwrap_or_default(),
+        move |ring| async move { scrub::offline(&ring, directories).await },
+    )
+}
+
+/// Runs on one core, without a broker.
+fn alone<F, T>(
+    name: &str,
+    scratch: PathBuf,
+    work: impl FnOnce(Ring) -> F + Send + 'static,
+) -> Result<T, RunError>
+where
+    F: Future<Output = Result<T, RunError>> + 'static,
+    T: Send + 'static,
+{
     millstream_ring::probe().map_err(StartError::from)?;
     limits::raise_open_files(1).map_err(StartError::from)?;
     die_together();
-    let directory = directory.to_owned();
     let options = CoreOptions {
         cpu: None,
-        name: "recover".to_owned(),
+        name: name.to_owned(),
         entries: RING_ENTRIES,
-        scratch_dirs: vec![existing_parent(&directory)],
+        scratch_dirs: vec![scratch],
     };
-    let core = millstream_ring::start(options, move |ring| async move {
-        boot::recover(&ring, directory).await
-    });
+    let core = millstream_ring::start(options, work);
     match core.map_err(StartError::Thread)?.join() {
         Ok(outcome) => outcome,
         Err(_) => std::process::abort(),

@@ -35,6 +35,13 @@ pub enum Command {
         /// The data directory.
         dir: PathBuf,
     },
+    /// Reads all sealed segments of data directories that no broker uses, ours or Kafka's, and names what is damaged. Ends with 1
+    /// if anything is, with 2 if a directory cannot be read.
+    Scrub {
+        /// The data directories; those of the environment's configuration when none is given.
+        #[arg(value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+    },
     /// Prints the reference of all settings in Markdown.
     Knobs,
 }

@@ -36,6 +36,7 @@ mod limits;
 mod net;
 mod partition;
 mod retention;
+mod scrub;
 mod security;
 mod shard;
 mod topics;

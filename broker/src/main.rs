@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 /// A configuration or a data directory that cannot be used, and everything else that keeps the broker from starting.
 const REFUSED: u8 = 2;
+/// A scrub has found something.
+const DAMAGED: u8 = 1;
 /// The broker ran, and its stop was not clean.
 const UNCLEAN: u8 = 1;
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Command::Recover { dir }) => end(broker::recover(dir)),
+        Some(Command::Scrub { dirs }) => scrub(&arguments, dirs.clone()),
         None => serve(&arguments),
     }
 }
@@ -41,6 +45,23 @@ fn serve(arguments: &Arguments) -> ExitCode {
         tracing::warn!("{warning}");
     }
     end(broker::run(config))
+}
+
+fn scrub(arguments: &Arguments, mut dirs: Vec<PathBuf>) -> ExitCode {
+    if dirs.is_empty() {
+        match arguments.config() {
+            Ok(config) => dirs = config.log_dirs,
+            Err(error) => {
+                complain(&error);
+                return ExitCode::from(REFUSED);
+            }
+        }
+    }
+    match broker::scrub(dirs) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(DAMAGED),
+        Err(error) => end(Err(error)),
+    }
 }
 
 fn end(outcome: Result<(), RunError>) -> ExitCode {

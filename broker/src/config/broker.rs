@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     pub log_dir_reserve_bytes: Option<u64>,
     pub log_dir_lock_wait_ms: u64,
     pub log_files_open_max: usize,
+    /// `log.scrub.bytes.per.second`; 0: not at all.
+    pub log_scrub_bytes_per_second: u64,
 }
 
 impl BrokerConfig {
@@ -121,6 +123,7 @@ impl BrokerConfig {
             log_dir_reserve_bytes: u64::try_from(layers.long("log.dir.reserve.bytes")).ok(),
             log_dir_lock_wait_ms: bytes("log.dir.lock.wait.ms"),
             log_files_open_max: layers.size("log.files.open.max"),
+            log_scrub_bytes_per_second: bytes("log.scrub.bytes.per.second"),
         }
     }
 }

@@ -14,6 +14,7 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "log.dir.reserve.bytes"                Long    "-1"         [-1 ..]       restart obeyed "Free space of a data directory below which produce is refused; -1 for 1 GiB or 1 % of the disk, within a tenth of it.";
     "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for another process to release a data directory.";
     "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";
+    "log.scrub.bytes.per.second"           Long   "1048576"    [0 ..]        restart obeyed "How fast each core reads its sealed segments in the background, once a week, to find damage before a consumer does; 0 for never.";
     "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";
     "connection.responses.max.bytes"       Long    "8388608"    [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
     "record.validation"                    String  "batch"      {"batch" "deep"} cluster obeyed "What is checked of a produced batch: its header, checksum and, uncompressed, its records; deep opens compressed ones, too.";

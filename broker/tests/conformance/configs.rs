@@ -248,6 +248,7 @@ const OURS: &[&str] = &[
     "log.dir.lock.wait.ms",
     "log.dir.reserve.bytes",
     "log.files.open.max",
+    "log.scrub.bytes.per.second",
     "memory.bytes",
     "record.validation",
     "tail.memory.bytes",
