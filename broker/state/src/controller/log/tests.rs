@@ -53,6 +53,46 @@ fn a_log_cut_anywhere_ends_at_the_last_whole_entry() {
     }
 }
 
+/// Every byte of the last 64 KiB with `MILLSTREAM_TORN=1`, every 64th with 64; else every 211th.
+#[test]
+fn a_log_torn_anywhere_has_the_entries_before_that() {
+    const REACH: usize = 64 << 10;
+    let every = std::env::var("MILLSTREAM_TORN").ok();
+    let every = every.and_then(|every| every.parse().ok()).unwrap_or(211);
+    let (bytes, ends) = log(150);
+    assert!(bytes.len() > REACH);
+    let all: Vec<Entry> = (0..150).map(|index| entry(1, index)).collect();
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    for at in (bytes.len() - REACH..bytes.len()).step_by(every) {
+        let mut garbage = bytes.clone();
+        garbage[at..].fill_with(|| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise as u8
+        });
+        let mut zeros = bytes.clone();
+        zeros[at..].fill(0);
+        for (how, torn) in [
+            ("cut", &bytes[..at]),
+            ("zeros", &zeros),
+            ("garbage", &garbage),
+        ] {
+            // Zeros over zeros tear nothing.
+            let same = torn.iter().zip(&bytes).position(|(torn, was)| torn != was);
+            let same = same.unwrap_or(torn.len());
+            let whole = ends.iter().filter(|end| **end <= same).count();
+            let (entries, end) = read(torn);
+            let entries = entries.unwrap_or_else(|error| panic!("{how} at {at}: {error}"));
+            assert!(entries == all[..whole], "{how} at {at}");
+            assert_eq!(end, ends[whole - 1], "{how} at {at}");
+            // What is read again after the file was cut there is the same.
+            let (again, same) = read(&torn[..end]);
+            assert!(again == Ok(entries) && same == end, "{how} at {at}");
+        }
+    }
+}
+
 #[test]
 fn a_flipped_bit_is_damage_except_in_the_last_entry() {
     let (bytes, ends) = log(5);
