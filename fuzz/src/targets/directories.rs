@@ -4,13 +4,13 @@
 //! The first byte chooses the directory, the second the file, the third whether batch checksums are made right; then edits
 //! of five bytes each: how (insert, cut, set), where (three bytes, little endian, modulo the length), what.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::{cell::OnceCell, fs};
 
 use millstream_protocol::batch::{BatchBuilder, BatchHeader};
 use millstream_protocol::compress::Codec;
-use millstream_ring::{Ring, block_on};
+use millstream_ring::Ring;
+use millstream_ring::sim::{self, Disk, Options};
 use millstream_storage::{LogConfig, LogId, Stopped, StorageOptions, Store, open};
 
 use super::Target;
@@ -22,81 +22,100 @@ pub const TARGET: Target = Target {
     run,
 };
 
-type Files = Vec<(PathBuf, Vec<u8>)>;
+/// Where the directory is on the simulated disk: a start costs no more than its own work there.
+const DIR: &str = "/data";
+
+/// A directory, and the names of its files.
+struct Directory {
+    disk: Disk,
+    files: Vec<PathBuf>,
+}
+
+thread_local! {
+    static DIRECTORIES: OnceCell<Vec<Directory>> = const { OnceCell::new() };
+}
 
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for (which, directory) in directories().iter().enumerate() {
-        for file in 0..directory.len() {
-            for seal in 0..2 {
-                let head = [which as u8, file as u8, seal];
-                seeds.push([&head[..], &[0, 40, 0, 0, 0xff]].concat());
-                seeds.push([&head[..], &[2, 17, 0, 0, 1, 2, 57, 0, 0, 9]].concat());
-                seeds.push([&head[..], &[1, 100, 1, 0, 0]].concat());
+    with_directories(|directories| {
+        for (which, directory) in directories.iter().enumerate() {
+            for file in 0..directory.files.len() {
+                for seal in 0..2 {
+                    let head = [which as u8, file as u8, seal];
+                    seeds.push([&head[..], &[0, 40, 0, 0, 0xff]].concat());
+                    seeds.push([&head[..], &[2, 17, 0, 0, 1, 2, 57, 0, 0, 9]].concat());
+                    seeds.push([&head[..], &[1, 100, 1, 0, 0]].concat());
+                }
             }
         }
-    }
+    });
     seeds
 }
 
 /// Kafka's after a clean stop and after a crash, and ours after a crash.
-fn directories() -> &'static [Files] {
-    static DIRECTORIES: OnceLock<Vec<Files>> = OnceLock::new();
-    DIRECTORIES.get_or_init(|| {
+fn with_directories<T>(work: impl FnOnce(&[Directory]) -> T) -> T {
+    let make = || {
         let kafka =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../storage/tests/fixtures/kafka-4.3.1");
-        let mut all = vec![read(&kafka.join("clean")), read(&kafka.join("dirty"))];
-        let dir = temporary();
-        let path = dir.path().to_owned();
-        block_on(move |ring| async move { crashed(&ring, &path).await });
-        all.push(read(dir.path()));
-        all
-    })
-}
-
-/// In memory where there is such a place: a start flushes much, and no promise is tested here that needs a device.
-fn temporary() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let dir = match memory.is_dir() {
-        true => tempfile::tempdir_in(memory),
-        false => tempfile::tempdir(),
+        let ours = sim::run(Options::new(1, empty()), |ring, _| crashed(ring));
+        let disks = [
+            copied(&kafka.join("clean")),
+            copied(&kafka.join("dirty")),
+            ours.disk,
+        ];
+        let directory = |disk: Disk| Directory {
+            files: disk.files().into_iter().map(|(path, _)| path).collect(),
+            disk,
+        };
+        disks.map(directory).into()
     };
-    dir.expect("a temporary directory")
+    DIRECTORIES.with(|directories| work(directories.get_or_init(make)))
 }
 
-fn read(dir: &Path) -> Files {
-    let mut files = Vec::new();
-    let mut left = vec![dir.to_owned()];
+fn empty() -> Disk {
+    let mut disk = Disk::new(1 << 30);
+    disk.create_dir_all(Path::new(DIR)).expect("an empty disk");
+    disk
+}
+
+/// A directory of this machine's, as it is.
+fn copied(from: &Path) -> Disk {
+    let mut disk = empty();
+    let mut left = vec![from.to_owned()];
     while let Some(path) = left.pop() {
         for entry in fs::read_dir(&path).expect("a directory") {
             let path = entry.expect("an entry").path();
+            let inside = path.strip_prefix(from).expect("below it");
+            let place = Path::new(DIR).join(inside);
             match path.is_dir() {
-                true => left.push(path),
+                true => {
+                    disk.create_dir_all(&place).expect("made");
+                    left.push(path);
+                }
                 false => {
                     let bytes = fs::read(&path).expect("a file");
-                    files.push((path.strip_prefix(dir).expect("below it").to_owned(), bytes));
+                    disk.create_file(&place, &bytes).expect("written");
                 }
             }
         }
     }
-    files.sort();
-    files
+    disk
 }
 
-fn options(dir: &Path) -> StorageOptions {
+fn options() -> StorageOptions {
     StorageOptions {
         cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
         journal_file_bytes: 4 << 20,
         tail_bytes: 8 << 20,
         descriptors_max: 64,
-        lock_wait: std::time::Duration::from_secs(1),
-        ..StorageOptions::new(vec![dir.to_owned()])
+        reserve_bytes: Some(0),
+        ..StorageOptions::new(vec![PathBuf::from(DIR)])
     }
 }
 
 /// Two logs, small and large batches, a roll; then nobody stops it.
-async fn crashed(ring: &Ring, dir: &Path) {
-    let (store, _) = start(ring, dir).await.expect("an empty directory opens");
+async fn crashed(ring: Ring) {
+    let (store, _) = start(&ring).await.expect("an empty directory opens");
     for partition in 0..2 {
         let id = LogId {
             topic_id: [5; 16],
@@ -121,8 +140,8 @@ async fn crashed(ring: &Ring, dir: &Path) {
     }
 }
 
-async fn start(ring: &Ring, dir: &Path) -> Result<(Store, usize), String> {
-    let opened = open(ring, options(dir)).await.map_err(|e| e.to_string())?;
+async fn start(ring: &Ring) -> Result<(Store, usize), String> {
+    let opened = open(ring, options()).await.map_err(|e| e.to_string())?;
     let logs = opened.logs().count();
     let (seeds, finish) = opened.divide(1, |_| Some(0));
     let mut stores = Vec::new();
@@ -167,29 +186,29 @@ fn run(bytes: &[u8]) {
     let [which, file, seal, edits @ ..] = bytes else {
         return;
     };
-    let directory = &directories()[usize::from(*which) % directories().len()];
-    let dir = temporary();
-    let edited = usize::from(*file) % directory.len();
-    for (index, (name, bytes)) in directory.iter().enumerate() {
-        let path = dir.path().join(name);
-        fs::create_dir_all(path.parent().expect("it lies in the directory")).expect("made");
-        match index == edited {
-            true => fs::write(&path, edit(bytes, edits, seal & 1 != 0)).expect("written"),
-            false => fs::write(&path, bytes).expect("written"),
-        }
-    }
-    let first = cycle(dir.path(), false);
+    let disk = with_directories(|directories| {
+        let directory = &directories[usize::from(*which) % directories.len()];
+        let edited = &directory.files[usize::from(*file) % directory.files.len()];
+        let mut disk = directory.disk.clone();
+        let bytes = disk.read(edited).expect("a file");
+        let edited_bytes = edit(&bytes, edits, seal & 1 != 0);
+        disk.damage(edited, &edited_bytes).expect("a file");
+        disk
+    });
+    let (first, disk) = cycle(disk, false);
     if let Ok(ends) = first {
-        let second = cycle(dir.path(), true);
+        let (second, _) = cycle(disk, true);
         assert_eq!(second, Ok(ends), "a second start says something else");
     }
 }
 
+/// What each log says of itself, or why the start was refused.
+type Ends = Result<Vec<(LogId, i64, i64)>, String>;
+
 /// Start, read, and a clean stop, or none: the process ends.
-fn cycle(dir: &Path, stops: bool) -> Result<Vec<(LogId, i64, i64)>, String> {
-    let dir = dir.to_owned();
-    block_on(move |ring| async move {
-        let (store, _) = start(&ring, &dir).await?;
+fn cycle(disk: Disk, stops: bool) -> (Ends, Disk) {
+    let outcome = sim::run(Options::new(1, disk), move |ring, _| async move {
+        let (store, _) = start(&ring).await?;
         let ends = ends(&store);
         read_all(&store).await;
         if stops {
@@ -198,7 +217,11 @@ fn cycle(dir: &Path, stops: bool) -> Result<Vec<(LogId, i64, i64)>, String> {
             finished.map_err(|e| e.to_string())?;
         }
         Ok(ends)
-    })
+    });
+    let value = outcome
+        .value
+        .unwrap_or_else(|end| panic!("it hangs: {end:?}"));
+    (value, outcome.disk)
 }
 
 fn edit(bytes: &[u8], edits: &[u8], seal: bool) -> Vec<u8> {
