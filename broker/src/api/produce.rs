@@ -100,7 +100,11 @@ pub(crate) async fn begin(
                     Home::Here(partition) => {
                         match try_append(&shard, &partition, records, context.version) {
                             Some(result) => result,
-                            None => take_turn(&shard, &partition, records, context.version).await,
+                            None => {
+                                // Boxed: it would otherwise sit in every idle connection.
+                                let turn = take_turn(&shard, &partition, records, context.version);
+                                Box::pin(turn).await
+                            }
                         }
                     }
                     Home::Core(core) => {
