@@ -47,14 +47,17 @@ fn judge(image: &Image, path: &Path, at: u64, found: &Found) {
         };
         assert_eq!(in_log, Some(n), "{name}: {damage:?}");
         assert_eq!(seen.damaged.len(), 1, "{name}: {:?}", seen.damaged);
-        let one_batch = model
-            .batches
+        let batches = &model.batches;
+        let first = batches
             .iter()
-            .any(|batch| batch.header.base_offset == damage.start && batch.next() == damage.end);
-        // Where a batch goes on from the file into memory, its own header alone says where it ends.
-        let few = image.left == Left::Killed && damage.end - damage.start < 40;
+            .find(|batch| batch.header.base_offset == damage.start);
+        let one_batch = first.is_some_and(|batch| batch.next() == damage.end);
+        // Where a batch goes on from the file into memory, its own header alone says where it ends: intact ones behind it may be
+        // taken in (RELIABILITY.md has this as open).
+        let whole_batches = batches.iter().any(|batch| batch.next() == damage.end);
+        let too_many = image.left == Left::Killed && first.is_some() && whole_batches;
         assert!(
-            one_batch || few,
+            one_batch || too_many,
             "{name}: {damage:?} is more than one batch"
         );
     }
