@@ -209,13 +209,25 @@ impl Input {
         socket: &Socket,
         connection: &Connection,
     ) -> Result<Option<(Bytes, Share)>, Close> {
-        let frame_max = shard.config.broker.socket_request_max_bytes;
         let requests = &shard.memory.requests;
         if self.partial.is_empty() {
             requests.room(shard).await;
             let received = socket.recv_idle().await.ok().filter(|b| !b.is_empty());
             return Ok(received.map(|buffer| (buffer.freeze(), requests.share(IDLE_BYTES))));
         }
+        // Boxed: it would otherwise sit in every idle connection.
+        Box::pin(self.complete(shard, socket, connection)).await
+    }
+
+    /// The whole frame whose beginning was kept.
+    async fn complete(
+        &mut self,
+        shard: &Shard,
+        socket: &Socket,
+        connection: &Connection,
+    ) -> Result<Option<(Bytes, Share)>, Close> {
+        let frame_max = shard.config.broker.socket_request_max_bytes;
+        let requests = &shard.memory.requests;
         connection.in_frame.set(true);
         let wanted = match self.partial.first_chunk::<PREFIX>() {
             Some(prefix) => PREFIX + frame_length(*prefix, frame_max)?,
