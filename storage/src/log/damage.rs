@@ -37,11 +37,7 @@ impl Log {
 
     /// Reads all of a segment that its file has, remembers and reports what is wrong in it.
     pub(super) async fn survey(&self, base: i64) -> Result<Rc<[Damage]>, ReadError> {
-        let io = |source| ReadError::Io {
-            base_offset: base,
-            source,
-        };
-        let (damages, _, _) = self.find_damage(base).await?.map_err(io)?;
+        let (damages, _, _) = self.find_damage(base).await?;
         Ok(self.remember_damage(base, damages))
     }
 
@@ -70,11 +66,7 @@ impl Log {
         base: i64,
         end: u64,
     ) -> Result<Vec<BatchSpan>, ReadError> {
-        let io = |source| ReadError::Io {
-            base_offset: base,
-            source,
-        };
-        let (_, mut spans, looked_to) = self.find_damage(base).await?.map_err(io)?;
+        let (_, mut spans, looked_to) = self.find_damage(base).await?;
         if let Ok(headers) = self.headers(base, looked_to, end).await {
             spans.extend(
                 headers
@@ -86,7 +78,7 @@ impl Log {
         Ok(spans)
     }
 
-    async fn find_damage(&self, base: i64) -> Result<io::Result<Looked>, ReadError> {
+    async fn find_damage(&self, base: i64) -> Result<Looked, ReadError> {
         let (bounds, closed, epochs) = {
             let mut state = self.state.borrow_mut();
             let (in_file, epochs) = (state.tail.start().min(state.flushed), state.epochs.clone());
@@ -107,13 +99,13 @@ impl Log {
             (bounds, closed, epochs)
         };
         if bounds.bytes == 0 {
-            return Ok(Ok((Vec::new(), Vec::new(), 0)));
+            return Ok((Vec::new(), Vec::new(), 0));
         }
         let access = match closed {
             true => Access::Buffered,
             false => Access::Direct,
         };
-        let find = async {
+        let find = async || -> io::Result<Looked> {
             let file = self.dir.files.get(&self.segment_path(base), access).await?;
             let mut survey = Survey::new(file, access, bounds, &epochs);
             let (mut damages, mut spans) = (Vec::new(), Vec::new());
@@ -125,7 +117,10 @@ impl Log {
             }
             Ok((damages, spans, survey.position()))
         };
-        Ok(find.await)
+        find().await.map_err(|source| ReadError::Io {
+            base_offset: base,
+            source,
+        })
     }
 
     /// A batch that no survey found damaged: it goes on from the file into memory, or has changed since.

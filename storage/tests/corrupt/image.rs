@@ -13,7 +13,7 @@ use millstream_storage::{Log, LogConfig, LogId, ReadError, Stopped, StorageOptio
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::model::{Life, ModelLog, append, batch};
+use crate::model::{self, Life, ModelLog, append, batch};
 
 pub const DIR: &str = "/data";
 /// Small batches, batches as large as a block or two, batches that go straight into their segments.
@@ -64,14 +64,10 @@ pub struct Seen {
 pub type Found = Result<Vec<Option<Seen>>, String>;
 
 pub fn options() -> StorageOptions {
-    let mut options = StorageOptions::new(vec![DIR.into()]);
-    options.cluster_id = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    options.journal_file_bytes = 4 << 20;
-    options.journal_files = 3;
-    options.tail_bytes = 2 << 20;
-    options.descriptors_max = 64;
-    options.reserve_bytes = Some(0);
-    options
+    StorageOptions {
+        tail_bytes: 2 << 20,
+        ..model::options(&[DIR])
+    }
 }
 
 fn config() -> LogConfig {
