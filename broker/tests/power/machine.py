@@ -1,13 +1,16 @@
 """The machine under a test: file systems in loop files, and a broker process on them."""
+import argparse
 import atexit
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 # _IOR('X', 125, __u32), the same number for EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN (ioctl_xfs_goingdown(2)).
@@ -56,6 +59,30 @@ def need(*programs):
         # would keep a stopped file system alive after it was unmounted here, and the next mount would get that one.
         os.environ[OWN_MOUNTS] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
+
+
+def arguments(description):
+    """Those that both tests take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--broker", required=True, help="the millstream binary")
+    parser.add_argument("--file-system", choices=["ext4", "xfs"], action="append", help="both, if not given")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--cores", nargs="+", default=["0", "0-1"], help="a choice of --cores, another one at each start")
+    parser.add_argument("--dir", help="where the volumes are made; the default temporary directory, if not given")
+    return parser
+
+
+def on_each(options, prefix, test):
+    """Runs the test in a directory of its own on each file system; what failed is kept."""
+    print(f"seed {options.seed}", flush=True)
+    for kind in options.file_system:
+        home = tempfile.mkdtemp(prefix=prefix, dir=options.dir)
+        try:
+            test(options, kind, home).run()
+        except Exception as error:
+            print(f"FAILED with --seed {options.seed}: {error}\nkept: {home}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from None
+        shutil.rmtree(home)
 
 
 def run(*command):

@@ -1,11 +1,7 @@
 """A broker on a disk that logs all writes; then the power fails at random places of that log: see README.md."""
-import argparse
 import os
 import random
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
 import machine
@@ -120,30 +116,17 @@ class PowerLoss:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--broker", required=True, help="the millstream binary")
-    parser.add_argument("--file-system", choices=["ext4", "xfs"], action="append", help="both, if not given")
+    parser = machine.arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="of load that is logged")
     parser.add_argument("--cuts", type=int, default=50)
     parser.add_argument("--lying", type=int, default=0, metavar="ENTRIES",
                         help="the disk forgets so much of what it said was flushed: this must fail, or the test is worth nothing")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--cores", nargs="+", default=["0", "0-1"], help="a choice of --cores, another one at each start")
-    parser.add_argument("--dir", help="where the volumes are made; the default temporary directory, if not given")
     options = parser.parse_args()
-    kinds = options.file_system or ["ext4", "xfs"]
-    machine.need("losetup", "qemu-storage-daemon", "fusermount3", *(f"mkfs.{kind}" for kind in kinds))
+    options.file_system = options.file_system or ["ext4", "xfs"]
+    machine.need("losetup", "qemu-storage-daemon", "fusermount3", *(f"mkfs.{kind}" for kind in options.file_system))
     if not os.path.exists("/dev/fuse"):
         machine.skip("this kernel has no FUSE")
-    print(f"seed {options.seed}", flush=True)
-    for kind in kinds:
-        home = tempfile.mkdtemp(prefix="millstream-power-", dir=options.dir)
-        try:
-            PowerLoss(options, kind, home).run()
-        except Exception as error:
-            print(f"FAILED with --seed {options.seed}: {error}\nkept: {home}", file=sys.stderr, flush=True)
-            raise SystemExit(1) from None
-        shutil.rmtree(home)
+    machine.on_each(options, "millstream-power-", PowerLoss)
 
 
 if __name__ == "__main__":

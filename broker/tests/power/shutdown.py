@@ -1,11 +1,8 @@
 """A broker on ext4 or XFS, whose file system is shut down again and again: see README.md."""
-import argparse
 import os
 import random
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
 import machine
@@ -125,25 +122,12 @@ class Rounds:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--broker", required=True, help="the millstream binary")
-    parser.add_argument("--file-system", choices=["ext4", "xfs"], action="append", help="both, if not given")
+    parser = machine.arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--cores", nargs="+", default=["0", "0-1"], help="a choice of --cores, another one at each start")
-    parser.add_argument("--dir", help="where the volumes are made; the default temporary directory, if not given")
     options = parser.parse_args()
-    kinds = options.file_system or ["ext4", "xfs"]
-    machine.need("losetup", *(f"mkfs.{kind}" for kind in kinds))
-    print(f"seed {options.seed}", flush=True)
-    for kind in kinds:
-        home = tempfile.mkdtemp(prefix="millstream-shutdown-", dir=options.dir)
-        try:
-            Rounds(options, kind, home).run()
-        except Exception as error:
-            print(f"FAILED with --seed {options.seed}: {error}\nkept: {home}", file=sys.stderr, flush=True)
-            raise SystemExit(1) from None
-        shutil.rmtree(home)
+    options.file_system = options.file_system or ["ext4", "xfs"]
+    machine.need("losetup", *(f"mkfs.{kind}" for kind in options.file_system))
+    machine.on_each(options, "millstream-shutdown-", Rounds)
 
 
 if __name__ == "__main__":
