@@ -1,5 +1,6 @@
 //! The rounds: each workload on each system in turn, and beside them what could be reached at best.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -217,9 +218,10 @@ impl Rounds<'_> {
         let prepared = prepare.map_or(Ok(()), |prepare| {
             fill(invocation, prepare.command, self.bytes(prepare.amount))
         });
-        let run = |command: &str| match self.with_rate(command) {
-            Ok(command) => invocation.run(&command),
-            Err(fault) => Err(fault),
+        let run = |command: &str| {
+            let command = self.with_rate(command)?;
+            self.write_back()?;
+            invocation.run(&command)
         };
         let (alone, outcome) = match prepared {
             Err(fault) => (None, Err(fault)),
@@ -238,6 +240,12 @@ impl Rounds<'_> {
             std::thread::sleep(DELETE_PAUSE);
         }
         (alone, recorded(outcome))
+    }
+
+    /// What the run before has left in the page cache is written by now, not beside this run.
+    fn write_back(&self) -> Result<(), Fault> {
+        let synced = File::open(self.work).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(|error| format!("syncfs {}: {error}", self.work.display()).into())
     }
 
     fn companion(&self) -> Companion {
@@ -275,7 +283,7 @@ impl Rounds<'_> {
             Companion::Device(kind, in_flight) => {
                 let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
                 let cpus = cpu_list(&options.broker_cpus).unwrap_or_default();
-                Some(recorded(device::outcome(device::Load {
+                let load = device::Load {
                     path: &self.work.join(DEVICE_FILE),
                     file_bytes: options.device_mib << 20,
                     kind: *kind,
@@ -283,7 +291,10 @@ impl Rounds<'_> {
                     warm_up: seconds(options.warm_up.min(1.0)),
                     duration: seconds(options.duration),
                     cpu: cpus.at(0),
-                })))
+                };
+                Some(recorded(
+                    self.write_back().and_then(|()| device::outcome(load)),
+                ))
             }
         }
     }
