@@ -2,8 +2,7 @@
 //!
 //! *Pinned* bytes are not yet in their segments: waiting for an entry, on their way, or in the journal
 //! alone. Past the limit new appends wait for settling. The rest of the tails is a cache: past its limit the
-//! blocks that were not read lately go first. The limit grows with what is appended, and faster when readers miss what went,
-//! up to the maximum.
+//! blocks that were not read lately go first. The limit grows when readers miss what went, up to the maximum.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,11 +11,9 @@ use std::rc::{Rc, Weak};
 use super::event::Event;
 use crate::log::Log;
 
-/// What the tails hold before they grow by degrees: memory that is used again costs nothing, memory touched for the first
-/// time a third of a core second for each GB (page faults).
+/// What the tails hold before a reader has missed anything. Memory that is used again costs nothing; memory touched for the
+/// first time costs page faults: a third of a core second for each GB, in a virtual machine whose host has to find it two.
 const TAIL_BYTES_FIRST: usize = 1 << 30;
-/// From there on one in so many bytes appended takes fresh memory, up to the maximum.
-const GROWTH_SHARE: usize = 4;
 /// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
 
@@ -132,10 +129,7 @@ impl Budget {
         }
         self.tail.set(self.tail.get() + bytes);
         self.blocks.borrow_mut().push_back(log.me.clone());
-        if self.tail.get() > self.tail_now.get() {
-            self.may_hold(bytes / GROWTH_SHARE);
-            self.evict();
-        }
+        self.evict();
     }
 
     pub fn tail_shrank(&self, bytes: usize) {
@@ -144,11 +138,6 @@ impl Budget {
 
     /// A reader asked for `bytes` that are not in memory any more: the tails may hold that much more from now on.
     pub fn missed(&self, bytes: usize) {
-        self.may_hold(bytes);
-    }
-
-    /// The tails may hold so much more from now on.
-    fn may_hold(&self, bytes: usize) {
         let more = self.tail_now.get().saturating_add(bytes);
         self.tail_now.set(more.min(self.tail_max));
     }
