@@ -172,12 +172,18 @@ impl LogState {
         self.segments.get(after.checked_sub(1)?)
     }
 
+    pub fn segment(&self, base_offset: i64) -> Option<&Segment> {
+        self.segments.get(self.index_of(base_offset)?)
+    }
+
     pub fn segment_mut(&mut self, base_offset: i64) -> Option<&mut Segment> {
-        let at = self
-            .segments
-            .binary_search_by_key(&base_offset, |s| s.info.base_offset)
-            .ok()?;
+        let at = self.index_of(base_offset)?;
         self.segments.get_mut(at)
+    }
+
+    fn index_of(&self, base_offset: i64) -> Option<usize> {
+        let bases = |s: &Segment| s.info.base_offset;
+        self.segments.binary_search_by_key(&base_offset, bases).ok()
     }
 
     /// An address at the end of a rolled segment stands for the start of the next: between them is padding only, which

@@ -19,7 +19,7 @@ use crate::error::OpenError;
 use crate::files::Access;
 use crate::recovery::read_logs;
 use crate::segment::index::BatchSpan;
-use crate::segment::survey::{Bounds, Damage, Stretch, Survey};
+use crate::segment::survey::{Bounds, Damage, InFile, Stretch, Survey};
 use crate::table::CLOSED;
 
 /// Between two reports of progress.
@@ -171,7 +171,6 @@ fn sealed_of<'a>(data: &Path, log: &'a crate::recovery::Recovered, clean: bool) 
             bounds: Bounds {
                 bytes: info.bytes,
                 offsets: info.base_offset..info.end_offset,
-                open: false,
             },
             epochs: &row.epochs,
         })
@@ -208,7 +207,6 @@ async fn sealed_of_kafka<'a>(found: &Found, none: &'a Epochs) -> io::Result<Vec<
                 bounds: Bounds {
                     bytes,
                     offsets: base..next.unwrap_or(i64::MAX),
-                    open: false,
                 },
                 epochs: none,
             });
@@ -234,7 +232,7 @@ impl Sealed<'_> {
             };
             problems.push((path.clone(), problem));
         }
-        let mut survey = Survey::new(file, access, self.bounds.clone(), self.epochs);
+        let mut survey = Survey::new(InFile { file, access }, self.bounds.clone(), self.epochs);
         let (mut spans, mut damages) = (Vec::new(), Vec::new());
         while let Some(stretch) = survey.next().await? {
             match stretch {

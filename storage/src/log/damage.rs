@@ -4,15 +4,14 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use millstream_protocol::batch::BatchHeader;
+use millstream_ring::{Buffer, Bytes};
 
 use super::Log;
 use crate::error::{Offline, ReadError};
-use crate::files::Access;
 use crate::segment::index::BatchSpan;
-use crate::segment::survey::{Bounds, Damage, Flaw, Stretch, Survey};
+use crate::segment::survey::{Bounds, Damage, Flaw, Source, Stretch, Survey};
 
-/// The damage in a segment, the batches without, and where in the file that ended.
+/// The damage in a segment, the batches without, and where in the segment that ended.
 type Looked = (Vec<Damage>, Vec<BatchSpan>, u64);
 
 /// The bytes around `offset` in which everything is as it was written, or the damage that has the offset.
@@ -31,11 +30,10 @@ pub(super) fn intact_part(damages: &[Damage], offset: i64) -> Result<Range<u64>,
 impl Log {
     /// The damage in a segment that was surveyed.
     pub(super) fn surveyed(&self, base: i64) -> Option<Rc<[Damage]>> {
-        let mut state = self.state.borrow_mut();
-        state.segment_mut(base)?.surveyed.clone()
+        self.state.borrow().segment(base)?.surveyed.clone()
     }
 
-    /// Reads all of a segment that its file has, remembers and reports what is wrong in it.
+    /// Reads all batches of a segment that begin in its file, remembers and reports what is wrong with them.
     pub(super) async fn survey(&self, base: i64) -> Result<Rc<[Damage]>, ReadError> {
         let (damages, _, _) = self.find_damage(base).await?;
         Ok(self.remember_damage(base, damages))
@@ -79,78 +77,83 @@ impl Log {
     }
 
     async fn find_damage(&self, base: i64) -> Result<Looked, ReadError> {
-        let (bounds, closed, epochs) = {
-            let mut state = self.state.borrow_mut();
-            let (in_file, epochs) = (state.tail.start().min(state.flushed), state.epochs.clone());
-            let Some(segment) = state.segment_mut(base) else {
+        let (bounds, epochs) = {
+            let state = self.state.borrow();
+            let Some(segment) = state.segment(base) else {
                 return Err(Offline.into());
             };
-            let closed = segment.closed;
-            let in_file = match closed {
-                true => segment.info.bytes,
-                false => in_file.min(segment.end()).saturating_sub(segment.start),
+            let end = (segment.end(), segment.info.end_offset);
+            let end = match segment.closed {
+                true => end,
+                false => {
+                    let flushed = (state.flushed, self.flushed_end_offset.get());
+                    let first_in_memory = state.tail.start().max(segment.start);
+                    let mut marks = state.marks.iter().copied();
+                    let mark = marks.find(|(at, _)| *at >= first_in_memory);
+                    end.min(flushed).min(mark.unwrap_or(end))
+                }
             };
-            let end = segment.info.end_offset.min(self.flushed_end_offset.get());
             let bounds = Bounds {
-                bytes: in_file,
-                offsets: base..end,
-                open: !closed,
+                bytes: end.0.saturating_sub(segment.start),
+                offsets: base..end.1,
             };
-            (bounds, closed, epochs)
+            (bounds, state.epochs.clone())
         };
-        if bounds.bytes == 0 {
-            return Ok((Vec::new(), Vec::new(), 0));
-        }
-        let access = match closed {
-            true => Access::Buffered,
-            false => Access::Direct,
-        };
-        let find = async || -> io::Result<Looked> {
-            let file = self.dir.files.get(&self.segment_path(base), access).await?;
-            let mut survey = Survey::new(file, access, bounds, &epochs);
-            let (mut damages, mut spans) = (Vec::new(), Vec::new());
+        let mut survey = Survey::new(InLog { log: self, base }, bounds, &epochs);
+        let (mut damages, mut spans) = (Vec::new(), Vec::new());
+        let mut find = async || -> io::Result<()> {
             while let Some(stretch) = survey.next().await? {
                 match stretch {
                     Stretch::Damage(damage) => damages.push(damage),
                     Stretch::Batch(at, header) => spans.push(BatchSpan::new(at, &header)),
                 }
             }
-            Ok((damages, spans, survey.position()))
+            Ok(())
         };
         find().await.map_err(|source| ReadError::Io {
             base_offset: base,
             source,
-        })
+        })?;
+        Ok((damages, spans, survey.position()))
     }
 
-    /// A batch that no survey found damaged: it goes on from the file into memory, or has changed since.
-    pub(super) fn damaged_besides(
+    /// The damage that has `offset`, of a segment that has changed since it was surveyed.
+    pub(super) async fn changed_at(
         &self,
         base: i64,
         offset: i64,
         position: u64,
-        header: Option<BatchHeader>,
         flaw: Flaw,
-    ) -> Damage {
-        let end = self.flushed_end_offset.get();
-        // As far as its header says, unless memory knows of a batch before that.
-        let holds = header.filter(|h| h.base_offset <= offset && offset <= h.last_offset());
-        let offsets = holds.map_or(offset..offset + 1, |h| h.base_offset..h.next_offset());
-        let state = self.state.borrow();
-        let marks = state.marks.iter().map(|(_, at)| *at);
-        let next = marks.filter(|at| *at > offset).min().unwrap_or(end);
-        drop(state);
-        // The next read surveys the segment again.
+    ) -> Result<Damage, ReadError> {
         if let Some(segment) = self.state.borrow_mut().segment_mut(base) {
             segment.surveyed = None;
         }
-        let damage = Damage {
-            offsets: offsets.start..offsets.end.min(next).max(offset + 1),
+        let damages = self.survey(base).await?;
+        Ok(intact_part(&damages, offset).err().unwrap_or(Damage {
+            offsets: offset..offset + 1,
             position,
-            bytes: header.map_or(0, |h| h.total_len() as u64),
+            bytes: 0,
             flaw,
-        };
-        tracing::error!("{}: segment {base} is damaged: {damage}", self.name);
-        damage
+        }))
+    }
+}
+
+/// A segment as its readers see it: what its file has no more or not yet is in memory.
+struct InLog<'a> {
+    log: &'a Log,
+    base: i64,
+}
+
+impl Source for InLog<'_> {
+    async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let len = range.end - range.start;
+        let window = self.log.window(self.base, range.start, len).await;
+        let mut parts = window.map_err(io::Error::other)?.take(range);
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        let mut joined = Buffer::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| joined.extend_from_slice(part));
+        Ok(joined.freeze())
     }
 }

@@ -179,17 +179,13 @@ impl Log {
         let Some(position) = self.walk(base, from, part.start, part.end).await? else {
             return Ok(None);
         };
-        // What was read before was right: this was not among it, or has changed since.
+        // What the survey saw was right: it has changed since.
         match self.read_from(base, position, limits, part.end).await? {
             Ok(result) => Ok(Some(result)),
-            Err(flaw) => {
-                let window = self.window(base, position, HEADER as u64).await?;
-                let header = window.header(position);
-                Err(ReadError::Corrupt {
-                    base_offset: base,
-                    damage: self.damaged_besides(base, from, position, header, flaw),
-                })
-            }
+            Err(flaw) => Err(ReadError::Corrupt {
+                base_offset: base,
+                damage: self.changed_at(base, from, position, flaw).await?,
+            }),
         }
     }
 
@@ -395,7 +391,12 @@ impl Log {
     }
 
     /// `[position, position + len)` of a segment, cut at its flushed end: from its file below the tail, from the tail above.
-    async fn window(&self, base: i64, position: u64, len: u64) -> Result<Window, ReadError> {
+    pub(super) async fn window(
+        &self,
+        base: i64,
+        position: u64,
+        len: u64,
+    ) -> Result<Window, ReadError> {
         let (start, from_file, views, closed) = {
             let mut state = self.state.borrow_mut();
             let flushed = state.flushed;
@@ -570,7 +571,7 @@ impl LogState {
 
 /// Contiguous bytes of a segment.
 #[derive(Default)]
-struct Window {
+pub(super) struct Window {
     position: u64,
     parts: Vec<Bytes>,
 }
@@ -599,7 +600,7 @@ impl Window {
         (header.batch_length > 0 && header.total_len() >= HEADER).then_some(header)
     }
 
-    fn take(&self, range: Range<u64>) -> Vec<Bytes> {
+    pub(super) fn take(&self, range: Range<u64>) -> Vec<Bytes> {
         let mut at = self.position;
         let mut taken = Vec::new();
         for part in &self.parts {

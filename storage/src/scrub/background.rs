@@ -8,7 +8,7 @@ use millstream_ring::Ring;
 use super::{Scrubbed, open_past_cache};
 use crate::error::ReadError;
 use crate::log::Log;
-use crate::segment::survey::{Bounds, Damage, Stretch, Survey};
+use crate::segment::survey::{Bounds, Damage, InFile, Stretch, Survey};
 
 /// Read before it is seen whether that was too fast.
 const STEP_BYTES: u64 = 256 << 10;
@@ -94,7 +94,6 @@ impl Log {
         let bounds = Bounds {
             bytes: info.bytes,
             offsets: info.base_offset..info.end_offset,
-            open: false,
         };
         Some((info.base_offset, bounds))
     }
@@ -108,7 +107,7 @@ impl Log {
         let epochs = self.state.borrow().epochs.clone();
         // A descriptor of its own: those of the cache go through the page cache.
         let (file, access) = open_past_cache(&self.dir.ring, &self.segment_path(base)).await?;
-        let mut survey = Survey::new(file, access, bounds, &epochs);
+        let mut survey = Survey::new(InFile { file, access }, bounds, &epochs);
         let mut damages = Vec::new();
         let mut paused_at = 0;
         while let Some(stretch) = survey.next().await? {

@@ -92,14 +92,31 @@ pub struct Bounds {
     pub bytes: u64,
     /// Offsets of its records; there may be fewer.
     pub offsets: Range<i64>,
-    /// More bytes follow, somewhere else: the last batch here may be a part of one.
-    pub open: bool,
+}
+
+/// Where a segment's bytes come from.
+pub trait Source {
+    /// The bytes of a part of the segment, or what there is of them.
+    async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes>;
+}
+
+/// A segment that is a file, and nothing else.
+pub struct InFile {
+    /// The file.
+    pub file: File,
+    /// How it was opened.
+    pub access: Access,
+}
+
+impl Source for InFile {
+    async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes> {
+        read_some(&self.file, self.access, range).await
+    }
 }
 
 /// The way through a segment.
-pub struct Survey<'a> {
-    file: File,
-    access: Access,
+pub struct Survey<'a, S> {
+    source: S,
     /// Of the whole log; none known, none checked.
     epochs: &'a Epochs,
     bounds: Bounds,
@@ -110,12 +127,11 @@ pub struct Survey<'a> {
     window_at: u64,
 }
 
-impl<'a> Survey<'a> {
+impl<'a, S: Source> Survey<'a, S> {
     /// From the first batch of a segment.
-    pub fn new(file: File, access: Access, bounds: Bounds, epochs: &'a Epochs) -> Survey<'a> {
+    pub fn new(source: S, bounds: Bounds, epochs: &'a Epochs) -> Survey<'a, S> {
         Survey {
-            file,
-            access,
+            source,
             epochs,
             position: 0,
             next: bounds.offsets.start,
@@ -139,9 +155,6 @@ impl<'a> Survey<'a> {
             return Ok(None);
         }
         let at = self.position;
-        if self.bounds.open && self.goes_beyond(at).await? {
-            return Ok(None);
-        }
         let flaw = match self.batch(at).await? {
             Ok(header) if self.fits(at, &header).await? => {
                 self.position += header.total_len() as u64;
@@ -164,16 +177,6 @@ impl<'a> Survey<'a> {
         self.position = behind;
         self.next = damage.offsets.end;
         Ok(Some(Stretch::Damage(damage)))
-    }
-
-    /// The batch at `at` ends behind what is looked at.
-    async fn goes_beyond(&mut self, at: u64) -> io::Result<bool> {
-        let left = self.bounds.bytes - at;
-        if left < batch::HEADER as u64 {
-            return Ok(true);
-        }
-        let header = BatchHeader::read(self.bytes(at, batch::HEADER as u64).await?);
-        Ok(header.is_ok_and(|header| header.total_len() as u64 > left))
     }
 
     /// The batch at `at`, if it can stand there.
@@ -250,7 +253,7 @@ impl<'a> Survey<'a> {
         let window_end = self.window_at + self.window.len() as u64;
         if at < self.window_at || at + len > window_end {
             let end = self.bounds.bytes.min(at + len.max(WINDOW));
-            self.window = read_some(&self.file, self.access, at..end).await?;
+            self.window = self.source.bytes(at..end).await?;
             self.window_at = at;
         }
         let from = (at - self.window_at) as usize;
