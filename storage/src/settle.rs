@@ -110,14 +110,14 @@ impl CoreDir {
         }
     }
 
-    /// Logs whose rolled segments wait to be closed.
+    /// Logs whose rolled segments wait to be closed, or whose memory is needed.
     fn queued_pass(&self) -> Option<Pass> {
         let queued = std::mem::take(&mut *self.settle_queue.borrow_mut());
         let logs: Vec<_> = queued
             .into_iter()
             .map(|log| {
-                let rolled = log.state.borrow().active().start;
-                (log, Need::To(rolled))
+                let need = log.state.borrow().needed_soon();
+                (log, need)
             })
             .collect();
         (!logs.is_empty()).then_some(Pass { logs, retire: None })
@@ -434,6 +434,13 @@ struct BlockWrite {
 }
 
 impl LogState {
+    /// All of the rolled segments, and of the oldest block of memory.
+    fn needed_soon(&self) -> Need {
+        let oldest = self.tail.first_chunk_end();
+        let oldest = oldest.filter(|end| *end <= self.flushed);
+        Need::To(self.active().start.max(oldest.unwrap_or(0)))
+    }
+
     fn dirty_to_settle(&self) -> bool {
         !self.dirty.is_empty()
     }

@@ -256,6 +256,11 @@ impl Store {
         self.0.budget.pinned()
     }
 
+    /// Memory that the newest bytes of all logs take.
+    pub fn tail_bytes(&self) -> usize {
+        self.0.budget.tail()
+    }
+
     /// Settles everything, cuts files to their length and ends. The caller appends nothing any more. The last
     /// step, [`Stopped::finish`], is done once, with the answers of all stores.
     pub async fn stop(&self) -> Result<Stopped, StoreError> {

@@ -287,3 +287,42 @@ fn a_clean_stop_right_after_retention_has_dropped_everything() {
         stop(&ring, &store).await;
     });
 }
+
+/// The first bytes of a log are in the journal alone, its segment is not ready yet; what follows goes straight there. The
+/// journal never has enough to settle for its own sake.
+#[test]
+fn memory_is_bounded_where_the_journal_is_hardly_used() {
+    const LOGS: usize = 4;
+    let seed = seed("bounded memory");
+    let dir = temp();
+    let mut options = options(dir.path());
+    options.journal_file_bytes = 16 << 20;
+    let limit = options.tail_bytes;
+    block_on(move |ring| async move {
+        let mut rng = rng(seed);
+        let store = start(&ring, options).await;
+        let config = millstream_storage::LogConfig {
+            segment_bytes: 1 << 30,
+            ..config()
+        };
+        let mut logs = Vec::new();
+        for n in 0..LOGS as i32 {
+            let log = store.create_log(TOPIC, log_id(n), 0, 0, config).await;
+            logs.push(log.expect("creates"));
+        }
+        let mut most = 0;
+        for n in 0..400 {
+            let bytes = if n < LOGS { 20_000 } else { 200_000 };
+            let batch = batch(&mut rng, bytes, 0);
+            store.admit(batch.len()).await;
+            let (appended, _) = append(&logs[n % LOGS], &batch, 0);
+            store.wait(appended.ticket).await.expect("flushed");
+            most = most.max(store.tail_bytes());
+        }
+        assert!(
+            most <= limit * 2,
+            "{most} bytes where {limit} are allowed, of 80 MB"
+        );
+        stop(&ring, &store).await;
+    });
+}

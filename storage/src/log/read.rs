@@ -478,8 +478,9 @@ impl Log {
         Ok(headers)
     }
 
-    /// Gives the first block of memory back if it is not needed; called by the budget's clock.
-    pub(crate) fn evict_block(&self) -> usize {
+    /// Gives the first block of memory back if it is not needed; called by the budget's clock. `pressing`: far too much is
+    /// held, and what alone keeps the block, bytes of it that only the journal has, is to be settled.
+    pub(crate) fn evict_block(&self, pressing: bool) -> usize {
         let mut state = self.state.borrow_mut();
         let end = state.tail.end();
         let settled = state.settled();
@@ -494,6 +495,9 @@ impl Log {
             state.prefix = None;
             state.tail.clear()
         } else {
+            if pressing && first_end <= state.flushed && !state.settle_busy {
+                self.dir.settle_soon(self);
+            }
             0
         };
         let start = state.tail.start();

@@ -16,6 +16,9 @@ use crate::log::Log;
 const TAIL_BYTES_FIRST: usize = 1 << 30;
 /// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
+/// Past the limit by one in so many bytes, blocks are settled for the sake of their memory. Little of a block may be all that
+/// keeps it: the last bytes of a large append, or its first ones from before its segment was ready.
+const PRESSING_SHARE: usize = 16;
 
 pub(crate) struct Budget {
     pinned: Cell<usize>,
@@ -60,6 +63,10 @@ impl Budget {
 
     pub fn pinned(&self) -> usize {
         self.pinned.get()
+    }
+
+    pub fn tail(&self) -> usize {
+        self.tail.get()
     }
 
     /// Settling should begin, so that nobody has to wait.
@@ -143,6 +150,8 @@ impl Budget {
     }
 
     fn evict(&self) {
+        let limit = self.tail_now.get();
+        let pressing = self.tail.get().saturating_sub(limit) > limit / PRESSING_SHARE;
         for _ in 0..EVICTION_TRIES {
             if self.tail.get() <= self.tail_now.get() {
                 return;
@@ -156,7 +165,7 @@ impl Budget {
             let freed = if log.read_lately.replace(false) {
                 0
             } else {
-                log.evict_block()
+                log.evict_block(pressing)
             };
             self.tail_shrank(freed);
             if freed == 0 && log.holds_memory() {

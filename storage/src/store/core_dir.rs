@@ -293,6 +293,21 @@ impl CoreDir {
         self.commit.borrow_mut().abandon();
     }
 
+    /// Puts the log's rolled segments, or what its oldest block of memory waits for, before the journal's turn.
+    pub fn settle_soon(&self, log: &Log) {
+        let Some(log) = log.me.upgrade() else { return };
+        // Once the store is gone, nobody would let go of it any more.
+        if self.stopped.get() {
+            return;
+        }
+        let mut queue = self.settle_queue.borrow_mut();
+        if !queue.iter().any(|queued| Rc::ptr_eq(queued, &log)) {
+            queue.push(log);
+        }
+        drop(queue);
+        self.settle_wanted.notify();
+    }
+
     /// Queues background work on the log's files.
     pub fn wants_maintenance(&self, log: &Log) {
         let Some(log) = log.me.upgrade() else { return };

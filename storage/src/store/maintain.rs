@@ -208,12 +208,7 @@ impl CoreDir {
                 return Ok(());
             }
             if !settled {
-                let mut queue = self.settle_queue.borrow_mut();
-                if !queue.iter().any(|queued| Rc::ptr_eq(queued, log)) {
-                    queue.push(log.clone());
-                }
-                drop(queue);
-                self.settle_wanted.notify();
+                self.settle_soon(log);
                 return Ok(());
             }
             self.resume_index(log, base).await?;
