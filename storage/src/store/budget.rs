@@ -4,6 +4,10 @@
 //! alone. Past the limit new appends wait for settling. The rest of the tails is a cache: past its limit the
 //! blocks that were not read lately go first. The limit grows with what is appended, and faster when readers miss what went,
 //! up to the maximum.
+//!
+//! A tail has no holes, so a few pinned bytes hold on to everything behind them, long in its segment or not, and to the
+//! rest of their block: megabytes, seen from the journal, that none of the pinned bytes count. So settling is asked for as
+//! well when the cache cannot be brought below its limit, and new appends wait when all of the memory is taken.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,13 +23,17 @@ const TAIL_BYTES_FIRST: usize = 1 << 30;
 const GROWTH_SHARE: usize = 4;
 /// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
+/// The cache leaves one in so many bytes of the memory to what pinned bytes hold on to while they are settled.
+const HEADROOM_PART: usize = 8;
 
 pub(crate) struct Budget {
     pinned: Cell<usize>,
     pinned_max: usize,
     tail: Cell<usize>,
-    /// What the tails may hold now, and at most.
+    /// What the tails may hold before something is evicted, now and at most.
     tail_now: Cell<usize>,
+    cache_max: usize,
+    /// What they may hold at all.
     tail_max: usize,
     /// One entry for each block of memory, oldest first.
     blocks: RefCell<VecDeque<Weak<Log>>>,
@@ -36,11 +44,13 @@ pub(crate) struct Budget {
 impl Budget {
     pub fn new(pinned_max: usize, tail_max: usize) -> Budget {
         assert!(pinned_max > 0 && tail_max > 0);
+        let cache_max = tail_max - tail_max / HEADROOM_PART;
         Budget {
             pinned: Cell::new(0),
             pinned_max,
             tail: Cell::new(0),
-            tail_now: Cell::new(tail_max.min(TAIL_BYTES_FIRST)),
+            tail_now: Cell::new(cache_max.min(TAIL_BYTES_FIRST)),
+            cache_max,
             tail_max,
             blocks: RefCell::default(),
             waiting: RefCell::default(),
@@ -61,14 +71,26 @@ impl Budget {
         }
     }
 
-    pub fn pinned(&self) -> usize {
-        self.pinned.get()
+    /// What is held, and what may be.
+    pub fn held(&self) -> Held {
+        Held {
+            pinned: self.pinned.get(),
+            pinned_max: self.pinned_max,
+            tail: self.tail.get(),
+            tail_max: self.tail_max,
+        }
     }
 
     /// Settling should begin, so that nobody has to wait.
     pub fn wants_settling(&self) -> bool {
         // Whoever waits for more than the last third would wait for ever.
-        self.pinned.get() > self.pinned_max / 3 * 2 || self.is_waited_for()
+        let pinned = self.pinned.get() > self.pinned_max / 3 * 2;
+        pinned || self.cannot_evict() || self.is_waited_for()
+    }
+
+    /// The cache is well past its limit although each growth evicts: pinned bytes are in the way.
+    fn cannot_evict(&self) -> bool {
+        self.tail.get() > self.cache_max + (self.tail_max - self.cache_max) / 2
     }
 
     /// Somebody cannot append before something is settled.
@@ -79,7 +101,15 @@ impl Budget {
     /// A lone append always has room, however large it is.
     fn has_room(&self, bytes: usize) -> bool {
         let pinned = self.pinned.get();
-        pinned == 0 || pinned + bytes <= self.pinned_max
+        pinned == 0 || (pinned + bytes <= self.pinned_max && self.tail_has_room(bytes))
+    }
+
+    fn tail_has_room(&self, bytes: usize) -> bool {
+        let fits = || self.tail.get() + bytes <= self.tail_max;
+        if !fits() {
+            self.evict_all();
+        }
+        fits()
     }
 
     /// True when `bytes` may be appended now. Fails while somebody waits: nobody is overtaken.
@@ -134,7 +164,7 @@ impl Budget {
         self.blocks.borrow_mut().push_back(log.me.clone());
         if self.tail.get() > self.tail_now.get() {
             self.may_hold(bytes / GROWTH_SHARE);
-            self.evict();
+            self.evict(EVICTION_TRIES);
         }
     }
 
@@ -150,11 +180,18 @@ impl Budget {
     /// The tails may hold so much more from now on.
     fn may_hold(&self, bytes: usize) {
         let more = self.tail_now.get().saturating_add(bytes);
-        self.tail_now.set(more.min(self.tail_max));
+        self.tail_now.set(more.min(self.cache_max));
     }
 
-    fn evict(&self) {
-        for _ in 0..EVICTION_TRIES {
+    /// Evicts as much as the cache is past its limit, if it can. The caller has no log's state borrowed.
+    pub fn evict_all(&self) {
+        // Twice, since the first look at a log that was read lately only takes note of that.
+        let blocks = self.blocks.borrow().len();
+        self.evict(2 * blocks);
+    }
+
+    fn evict(&self, tries: usize) {
+        for _ in 0..tries {
             if self.tail.get() <= self.tail_now.get() {
                 return;
             }
@@ -175,6 +212,19 @@ impl Budget {
             }
         }
     }
+}
+
+/// What one core's logs hold in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes that are not in their segments yet, and how many of them there may be before appends wait.
+    pub pinned: usize,
+    /// See `pinned`.
+    pub pinned_max: usize,
+    /// Memory of the tails, which pinned bytes are a part of, and what there may be of it before appends wait.
+    pub tail: usize,
+    /// See `tail`.
+    pub tail_max: usize,
 }
 
 /// A place in the queue of those who wait; given up when its owner goes away.
