@@ -253,6 +253,13 @@ impl LogState {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        let memory = self.state.get_mut().tail.memory();
+        self.dir.budget.tail_shrank(memory);
+    }
+}
+
 impl Log {
     pub(crate) fn new(
         key: LogKey,

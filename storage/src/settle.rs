@@ -201,6 +201,7 @@ impl CoreDir {
             return Ok(());
         }
         pass.logs.iter().for_each(|(log, _)| self.settled(log));
+        self.budget.evict_all();
         let rows = self.write_rows(&pass).await;
         for (log, _) in &pass.logs {
             if log.has_rolled_segments() {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use millstream_ring::Ring;
 
 use self::budget::Budget;
+pub use self::budget::Held;
 use self::core_dir::{CommitCallbacks, CoreDir};
 use crate::LogId;
 use crate::commit::Ticket;
@@ -251,14 +252,9 @@ impl Store {
         self.0.budget.try_admit(bytes)
     }
 
-    /// Bytes that are not in their segments yet.
-    pub fn pinned_bytes(&self) -> usize {
-        self.0.budget.pinned()
-    }
-
-    /// Memory that the newest bytes of all logs take.
-    pub fn tail_bytes(&self) -> usize {
-        self.0.budget.tail()
+    /// What the logs hold in memory.
+    pub fn held(&self) -> Held {
+        self.0.budget.held()
     }
 
     /// Settles everything, cuts files to their length and ends. The caller appends nothing any more. The last

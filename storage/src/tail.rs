@@ -200,6 +200,11 @@ impl Tail {
         first.block.capacity()
     }
 
+    /// Bytes of memory that it has taken.
+    pub fn memory(&self) -> usize {
+        self.chunks.iter().map(|c| c.block.capacity()).sum()
+    }
+
     /// Drops everything; the log continues at the same end.
     pub fn clear(&mut self) -> usize {
         let mut freed = 0;

@@ -485,13 +485,14 @@ impl Log {
         let end = state.tail.end();
         let settled = state.settled();
         let idle = settled == end && state.cut == end;
+        let whole = end.is_multiple_of(BLOCK);
         let Some(first_end) = state.tail.first_chunk_end() else {
             return 0;
         };
         let freed = if first_end < end && first_end <= settled {
             state.prefix = None;
             state.tail.evict_first()
-        } else if idle && first_end == end && (end.is_multiple_of(BLOCK) || state.sealed) {
+        } else if idle && first_end == end && (whole || state.sealed || self.deleted.get()) {
             state.prefix = None;
             state.tail.clear()
         } else {

@@ -3,6 +3,10 @@
 //! *Pinned* bytes are not yet in their segments: waiting for an entry, on their way, or in the journal
 //! alone. Past the limit new appends wait for settling. The rest of the tails is a cache: past its limit the
 //! blocks that were not read lately go first. The limit grows when readers miss what went, up to the maximum.
+//!
+//! A tail has no holes, so a few pinned bytes hold on to everything behind them, long in its segment or not, and to the
+//! rest of their block: megabytes, seen from the journal, that none of the pinned bytes count. So what keeps the oldest
+//! blocks is settled when the cache cannot be brought below its limit, and new appends wait when all of the memory is taken.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,16 +20,19 @@ use crate::log::Log;
 const TAIL_BYTES_FIRST: usize = 1 << 30;
 /// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
-/// Past the limit by one in so many bytes, blocks are settled for the sake of their memory. Little of a block may be all that
-/// keeps it: the last bytes of a large append, or its first ones from before its segment was ready.
-const PRESSING_SHARE: usize = 16;
+/// The cache leaves one in so many bytes of the memory to what pinned bytes hold on to while they are settled.
+const HEADROOM_PART: usize = 8;
+/// Past the cache's limit by one in so many bytes, blocks are settled for the sake of their memory.
+const PRESSING_PART: usize = 16;
 
 pub(crate) struct Budget {
     pinned: Cell<usize>,
     pinned_max: usize,
     tail: Cell<usize>,
-    /// What the tails may hold now, and at most.
+    /// What the tails may hold before something is evicted, now and at most.
     tail_now: Cell<usize>,
+    cache_max: usize,
+    /// What they may hold at all.
     tail_max: usize,
     /// One entry for each block of memory, oldest first.
     blocks: RefCell<VecDeque<Weak<Log>>>,
@@ -36,11 +43,13 @@ pub(crate) struct Budget {
 impl Budget {
     pub fn new(pinned_max: usize, tail_max: usize) -> Budget {
         assert!(pinned_max > 0 && tail_max > 0);
+        let cache_max = tail_max - tail_max / HEADROOM_PART;
         Budget {
             pinned: Cell::new(0),
             pinned_max,
             tail: Cell::new(0),
-            tail_now: Cell::new(tail_max.min(TAIL_BYTES_FIRST)),
+            tail_now: Cell::new(cache_max.min(TAIL_BYTES_FIRST)),
+            cache_max,
             tail_max,
             blocks: RefCell::default(),
             waiting: RefCell::default(),
@@ -61,12 +70,14 @@ impl Budget {
         }
     }
 
-    pub fn pinned(&self) -> usize {
-        self.pinned.get()
-    }
-
-    pub fn tail(&self) -> usize {
-        self.tail.get()
+    /// What is held, and what may be.
+    pub fn held(&self) -> Held {
+        Held {
+            pinned: self.pinned.get(),
+            pinned_max: self.pinned_max,
+            tail: self.tail.get(),
+            tail_max: self.tail_max,
+        }
     }
 
     /// Settling should begin, so that nobody has to wait.
@@ -83,7 +94,15 @@ impl Budget {
     /// A lone append always has room, however large it is.
     fn has_room(&self, bytes: usize) -> bool {
         let pinned = self.pinned.get();
-        pinned == 0 || pinned + bytes <= self.pinned_max
+        pinned == 0 || (pinned + bytes <= self.pinned_max && self.tail_has_room(bytes))
+    }
+
+    fn tail_has_room(&self, bytes: usize) -> bool {
+        let fits = || self.tail.get() + bytes <= self.tail_max;
+        if !fits() {
+            self.evict_all();
+        }
+        fits()
     }
 
     /// True when `bytes` may be appended now. Fails while somebody waits: nobody is overtaken.
@@ -136,7 +155,7 @@ impl Budget {
         }
         self.tail.set(self.tail.get() + bytes);
         self.blocks.borrow_mut().push_back(log.me.clone());
-        self.evict();
+        self.evict(EVICTION_TRIES);
     }
 
     pub fn tail_shrank(&self, bytes: usize) {
@@ -146,13 +165,20 @@ impl Budget {
     /// A reader asked for `bytes` that are not in memory any more: the tails may hold that much more from now on.
     pub fn missed(&self, bytes: usize) {
         let more = self.tail_now.get().saturating_add(bytes);
-        self.tail_now.set(more.min(self.tail_max));
+        self.tail_now.set(more.min(self.cache_max));
     }
 
-    fn evict(&self) {
+    /// Evicts as much as the cache is past its limit, if it can. The caller has no log's state borrowed.
+    pub fn evict_all(&self) {
+        // Twice, since the first look at a log that was read lately only takes note of that.
+        let blocks = self.blocks.borrow().len();
+        self.evict(2 * blocks);
+    }
+
+    fn evict(&self, tries: usize) {
         let limit = self.tail_now.get();
-        let pressing = self.tail.get().saturating_sub(limit) > limit / PRESSING_SHARE;
-        for _ in 0..EVICTION_TRIES {
+        let pressing = self.tail.get().saturating_sub(limit) > limit / PRESSING_PART;
+        for _ in 0..tries {
             if self.tail.get() <= self.tail_now.get() {
                 return;
             }
@@ -173,6 +199,19 @@ impl Budget {
             }
         }
     }
+}
+
+/// What one core's logs hold in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Bytes that are not in their segments yet, and how many of them there may be before appends wait.
+    pub pinned: usize,
+    /// See `pinned`.
+    pub pinned_max: usize,
+    /// Memory of the tails, which pinned bytes are a part of, and what there may be of it before appends wait.
+    pub tail: usize,
+    /// See `tail`.
+    pub tail_max: usize,
 }
 
 /// A place in the queue of those who wait; given up when its owner goes away.
