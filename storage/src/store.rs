@@ -1,6 +1,7 @@
 //! One core's store: the only door to its logs.
 
 pub(crate) mod budget;
+mod carry;
 pub(crate) mod core_dir;
 pub(crate) mod event;
 mod maintain;

@@ -123,6 +123,9 @@ pub(crate) fn append_overhead(headers: usize) -> usize {
     1 + KEY_BYTES + 8 * 4 + 4 + headers * BATCH_HEADER + 4 + 3 * 17
 }
 
+/// Encoding of carried bytes without the bytes.
+pub(crate) const CARRY_OVERHEAD: usize = 1 + KEY_BYTES + 8 + 13;
+
 const KEY_BYTES: usize = 16 + 4 + 8;
 
 /// Builds an entry in aligned memory. Its capacity is fixed, so the caller counts before.

@@ -11,15 +11,16 @@ use std::time::Duration;
 use millstream_ring::{Buffer, File, Ring, fs};
 
 use super::budget::Budget;
+use super::carry::carry;
 use super::core_dir::{CommitCallbacks, CoreDir, Errand};
 use super::event::{Event, Local, join_all};
-use crate::commit::{Commit, note_in_file};
+use crate::commit::Commit;
 use crate::dir::{self, PartitionName};
 use crate::error::OpenError;
 use crate::files::{Access, Files};
-use crate::journal::entry::{Chain, EntryBuilder, LogKey};
+use crate::journal::entry::{Chain, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
-use crate::knobs::{BLOCK, LogConfig, StorageOptions, UNIT_BYTES_MAX};
+use crate::knobs::{BLOCK, LogConfig, StorageOptions};
 use crate::log::{Index, Log, LogState, Segment};
 use crate::recovery::{Recovered, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
@@ -163,7 +164,7 @@ async fn take_over(
             done.map_err(|e| failed("settle a log in", e))?;
         }
     }
-    carry(dir, common)
+    carry(dir)
         .await
         .map_err(|e| failed("write the journal in", e))?;
     let mut rows = Vec::new();
@@ -459,101 +460,6 @@ async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Re
         file.sync_all().await?;
     }
     Ok(())
-}
-
-/// Writes the logs' dirty bytes into the new journal, in one run. What does not fit is settled.
-async fn carry(dir: &Rc<CoreDir>, common: &Common<'_>) -> io::Result<()> {
-    let logs: Vec<Rc<Log>> = dir.logs.borrow().values().cloned().collect();
-    let mut files: Vec<Rc<crate::journal::writer::JournalFile>> = Vec::new();
-    let mut number = 1;
-    for log in &logs {
-        let Some(range) = log.state.borrow().dirty.front().cloned() else {
-            continue;
-        };
-        // The last file stays free, for the appends to come.
-        let full = number as usize >= dir.journal_files_max - 1;
-        if full && files.len() >= number as usize {
-            dir.settle_log_now(log).await?;
-            continue;
-        }
-        let mut from = range.start;
-        while from < range.end {
-            let to = range.end.min(from + UNIT_BYTES_MAX as u64);
-            let file = write_carry(dir, common, log, from..to, &mut number).await?;
-            if files.last().is_none_or(|last| !Rc::ptr_eq(last, &file)) {
-                files.push(file.clone());
-            }
-            note_in_file(log, &mut log.state.borrow_mut(), &file, to);
-            from = to;
-        }
-    }
-    let mark = dir.journal.borrow_mut().place(EntryBuilder::new(0));
-    let Ok(mark) = mark else {
-        unreachable!("each file keeps room for a mark")
-    };
-    let sequence = mark.sequence;
-    let end = mark.offset + mark.bytes.len() as u64;
-    mark.file
-        .file
-        .write_at(vec![mark.bytes.freeze()], mark.offset)
-        .await?;
-    // Else the preparation, which begins behind what was written, would put zeros over it.
-    mark.file.written_to(end);
-    files.push(mark.file);
-    for file in files {
-        file.file.sync_data().await?;
-    }
-    dir.journal.borrow_mut().flushed_to(sequence);
-    Ok(())
-}
-
-async fn write_carry(
-    dir: &Rc<CoreDir>,
-    common: &Common<'_>,
-    log: &Rc<Log>,
-    range: Range<u64>,
-    number: &mut u32,
-) -> io::Result<Rc<crate::journal::writer::JournalFile>> {
-    let len = (range.end - range.start) as usize;
-    let mut entry = EntryBuilder::new(len + 128);
-    {
-        let state = log.state.borrow();
-        let segment = state
-            .segment_at(range.start)
-            .expect("dirty bytes lie in a segment");
-        let parts = state.tail.views(range.clone());
-        entry.carry(
-            &log.key,
-            segment.info.base_offset,
-            range.start - segment.start,
-            len,
-            parts.iter().map(|p| &p[..]),
-        );
-    }
-    let place = loop {
-        let placed = dir.journal.borrow_mut().place(entry);
-        match placed {
-            Ok(place) => break place,
-            Err(back) => {
-                entry = back;
-                let (path, chain, bytes) = dir.journal.borrow().parameters();
-                let file =
-                    Journal::create(common.ring, &path, chain, *number, bytes, dir.direct.get())
-                        .await?;
-                *number += 1;
-                dir.journal.borrow_mut().add(file);
-            }
-        }
-    };
-    // The files are pre-written only as far as a quick start needs.
-    let end = place.offset + place.bytes.len() as u64;
-    place
-        .file
-        .file
-        .write_at(vec![place.bytes.freeze()], place.offset)
-        .await?;
-    place.file.written_to(end);
-    Ok(place.file)
 }
 
 impl LogState {
