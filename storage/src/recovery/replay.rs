@@ -198,8 +198,9 @@ async fn read_journal(
     .path(dir);
     let mut files = JournalFiles::open(ring, dir, chain).await?;
     let unreadable = |e| OpenError::io("read", &first, e);
-    let scanned = files.scan(chain).await.map_err(unreadable)?;
-    let beyond = files.beyond(chain, &scanned).await.map_err(unreadable)?;
+    let surveyed = files.survey(chain).await.map_err(unreadable)?;
+    let beyond = surveyed.iter().map(|file| file.beyond).max().unwrap_or(0);
+    let scanned: Vec<_> = surveyed.into_iter().map(|file| file.entries).collect();
     let walked = walk(&scanned, beyond).map_err(|broken| damaged(&first, broken.to_string()))?;
     drop(scanned);
     let marks = walked.entries.iter().map(|entry| entry.header.table);
@@ -218,16 +219,20 @@ async fn read_journal(
     let (sure, unsure) = walked
         .entries
         .split_at(walked.entries.partition_point(flushed));
-    for located in sure {
-        let bytes = files.entry(located).await.map_err(unreadable)?;
-        apply_entry(bytes, logs, dropped).map_err(|what| damaged(&first, what))?;
-    }
+    let mut applied = Ok(());
+    let apply = |bytes: &[u8]| {
+        applied = apply_entry(bytes, logs, dropped);
+        applied.is_ok()
+    };
+    files.read(sure, apply).await.map_err(unreadable)?;
+    applied.map_err(|what| damaged(&first, what))?;
     // What was on its way when the process ended: a few units.
     let mut last = Vec::with_capacity(unsure.len());
-    for located in unsure {
-        let bytes = files.entry(located).await.map_err(unreadable)?;
+    let keep = |bytes: &[u8]| {
         last.push(bytes.to_vec());
-    }
+        true
+    };
+    files.read(unsure, keep).await.map_err(unreadable)?;
     cut_unwritten(ring, dir, &mut last, logs).await?;
     for bytes in &last {
         apply_entry(bytes, logs, dropped).map_err(|what| damaged(&first, what))?;
@@ -416,6 +421,15 @@ impl Recovered {
     /// Keeps a piece unless its segment has it for sure.
     fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<&[u8]>) {
         if (segment, position + len) > self.row.settled {
+            // Most often the last piece goes on: thousands of small appends become one.
+            if let (Some(last), Some(bytes)) = (self.pieces.last_mut(), bytes)
+                && (last.segment, last.position + last.len) == (segment, position)
+                && let Some(known) = &mut last.bytes
+            {
+                known.extend_from_slice(bytes);
+                last.len += len;
+                return;
+            }
             self.pieces.push(PieceAt {
                 segment,
                 position,
