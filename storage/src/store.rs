@@ -5,6 +5,7 @@ mod carry;
 pub(crate) mod core_dir;
 pub(crate) mod event;
 mod maintain;
+mod run;
 mod start;
 mod stop;
 mod sweep;

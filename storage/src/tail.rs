@@ -59,6 +59,11 @@ impl Tail {
     /// Appends `parts`; returns the bytes of memory that were added.
     pub fn append(&mut self, parts: [&[u8]; 2]) -> usize {
         let len = parts[0].len() + parts[1].len();
+        self.append_all(len, parts.into_iter())
+    }
+
+    /// The same for any number of parts, `len` bytes in all.
+    pub fn append_all<'a>(&mut self, len: usize, parts: impl Iterator<Item = &'a [u8]>) -> usize {
         let mut grown = 0;
         for mut part in parts {
             while !part.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
-use millstream_ring::{File, Open, Ring, fs};
+use millstream_ring::{Block, Bytes, File, Open, Ring, fs};
 
 use super::journal::JournalFiles;
 use crate::LogId;
@@ -17,6 +17,9 @@ use crate::journal::replay::{Located, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
 use crate::table::{Head, READY, Read, Row, TableName, first_row_bytes, parse_mark, read_rows};
+
+/// A block of [`Kept`].
+const KEPT_BYTES: usize = 1 << 20;
 
 /// A log with all that is known of it.
 pub(crate) struct Recovered {
@@ -38,11 +41,32 @@ pub(crate) struct PieceAt {
     pub position: u64,
     pub len: u64,
     /// None: they stand in the segment.
-    pub bytes: Option<Vec<u8>>,
+    pub bytes: Option<Bytes>,
 }
 
 type Logs = HashMap<LogKey, Recovered>;
 type Dropped = Vec<(PartitionName, LogId)>;
+
+/// What is known so far.
+struct Known {
+    logs: Logs,
+    dropped: Dropped,
+    kept: Kept,
+}
+
+/// Copies of journalled bytes, one after the other in large blocks: there may be hundreds of thousands, of a kilobyte each.
+struct Kept(Block);
+
+impl Kept {
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.0.remaining() < bytes.len() {
+            self.0 = Block::new(bytes.len().max(KEPT_BYTES));
+        }
+        let at = self.0.len();
+        self.0.append(bytes);
+        self.0.view(at..at + bytes.len())
+    }
+}
 
 /// Reads tables and, unless the directory was left clean, journals.
 pub(super) async fn read(
@@ -52,14 +76,17 @@ pub(super) async fn read(
     directory: [u8; 16],
     journals: bool,
 ) -> Result<(Vec<Recovered>, Dropped), OpenError> {
-    let mut logs = Logs::new();
-    let mut dropped = Dropped::new();
+    let mut known = Known {
+        logs: Logs::new(),
+        dropped: Dropped::new(),
+        kept: Kept(Block::new(KEPT_BYTES)),
+    };
     let mut running = Vec::new();
     let mut cores = 1;
     let mut core = 0;
     while core < cores {
         let name = TableName { generation, core };
-        let table = read_table(ring, dir, name, &mut logs, &mut dropped).await?;
+        let table = read_table(ring, dir, name, &mut known).await?;
         cores = table.head.cores;
         if !table.stopped {
             running.push((core, table));
@@ -79,13 +106,13 @@ pub(super) async fn read(
                 core: *core,
                 directory: directory_tag(&directory),
             };
-            read_journal(ring, dir, chain, table, &mut logs, &mut dropped).await?;
+            read_journal(ring, dir, chain, table, &mut known).await?;
         }
     }
-    let mut logs: Vec<Recovered> = logs.into_values().collect();
+    let mut logs: Vec<Recovered> = known.logs.into_values().collect();
     let clean = !journals || running.is_empty();
     logs.iter_mut().for_each(|log| log.clean = clean);
-    Ok((logs, dropped))
+    Ok((logs, known.dropped))
 }
 
 /// What of a directory id stands in each entry.
@@ -114,8 +141,7 @@ async fn read_table(
     ring: &Ring,
     dir: &Path,
     name: TableName,
-    logs: &mut Logs,
-    dropped: &mut Dropped,
+    known: &mut Known,
 ) -> Result<Table, OpenError> {
     let path = name.path(dir);
     let bytes = fs::read(ring, &path)
@@ -128,9 +154,9 @@ async fn read_table(
         match row {
             Read::Head(found) => head = Some(found),
             Read::Stopped => stopped = true,
-            Read::Drop(key) => drop_log(&key, logs, dropped),
+            Read::Drop(key) => known.drop_log(&key),
             Read::Log(mut row) => {
-                if let Some(earlier) = logs.get(&row.key) {
+                if let Some(earlier) = known.logs.get(&row.key) {
                     row.complete_from(&earlier.row);
                 }
                 if row.segments.is_empty() {
@@ -140,7 +166,7 @@ async fn read_table(
                     ));
                 }
                 let key = row.key;
-                logs.insert(
+                known.logs.insert(
                     key,
                     Recovered {
                         row: *row,
@@ -170,25 +196,12 @@ async fn read_table(
     })
 }
 
-fn drop_log(key: &LogKey, logs: &mut Logs, dropped: &mut Dropped) {
-    if let Some(log) = logs.remove(key) {
-        dropped.push((
-            PartitionName {
-                topic: log.row.topic,
-                partition: key.id.partition,
-            },
-            key.id,
-        ));
-    }
-}
-
 async fn read_journal(
     ring: &Ring,
     dir: &Path,
     chain: Chain,
     table: &Table,
-    logs: &mut Logs,
-    dropped: &mut Dropped,
+    known: &mut Known,
 ) -> Result<(), OpenError> {
     let first = JournalFileName {
         generation: chain.generation,
@@ -221,7 +234,7 @@ async fn read_journal(
         .split_at(walked.entries.partition_point(flushed));
     let mut applied = Ok(());
     let apply = |bytes: &[u8]| {
-        applied = apply_entry(bytes, logs, dropped);
+        applied = known.apply_entry(bytes);
         applied.is_ok()
     };
     files.read(sure, apply).await.map_err(unreadable)?;
@@ -233,18 +246,11 @@ async fn read_journal(
         true
     };
     files.read(unsure, keep).await.map_err(unreadable)?;
-    cut_unwritten(ring, dir, &mut last, logs).await?;
+    cut_unwritten(ring, dir, &mut last, &known.logs).await?;
     for bytes in &last {
-        apply_entry(bytes, logs, dropped).map_err(|what| damaged(&first, what))?;
-    }
-    Ok(())
-}
-
-fn apply_entry(bytes: &[u8], logs: &mut Logs, dropped: &mut Dropped) -> Result<(), String> {
-    let (header, payload) = read_entry(bytes).ok_or("an entry changed while it was read")?;
-    for item in items(&header, payload) {
-        let item = item.ok_or_else(|| format!("entry {} does not parse", header.sequence))?;
-        apply(&item, logs, dropped)?;
+        known
+            .apply_entry(bytes)
+            .map_err(|what| damaged(&first, what))?;
     }
     Ok(())
 }
@@ -359,40 +365,64 @@ async fn blocks_are_there(
     Ok(true)
 }
 
-fn apply(item: &Item<'_>, logs: &mut Logs, dropped: &mut Dropped) -> Result<(), String> {
-    match item {
-        Item::Create {
-            key,
-            topic,
-            start_offset,
-        } => {
-            logs.entry(*key)
-                .or_insert_with(|| created(*key, topic, *start_offset));
-        }
-        Item::Drop { key } => drop_log(key, logs, dropped),
-        Item::LogStart { key, offset } => {
-            if let Some(log) = logs.get_mut(key) {
-                log.row.log_start_offset = log.row.log_start_offset.max(*offset);
-            }
-        }
-        Item::Carry {
-            key,
-            segment,
-            position,
-            bytes,
-        } => {
-            if let Some(log) = logs.get_mut(key) {
-                log.keep(*segment, *position, bytes.len() as u64, Some(bytes));
-            }
-        }
-        // A log that is not known was dropped: the table is ahead of this entry.
-        Item::Append(append) => {
-            if let Some(log) = logs.get_mut(&append.key) {
-                log.append(append)?;
-            }
+impl Known {
+    fn drop_log(&mut self, key: &LogKey) {
+        if let Some(log) = self.logs.remove(key) {
+            self.dropped.push((
+                PartitionName {
+                    topic: log.row.topic,
+                    partition: key.id.partition,
+                },
+                key.id,
+            ));
         }
     }
-    Ok(())
+
+    fn apply_entry(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let (header, payload) = read_entry(bytes).ok_or("an entry changed while it was read")?;
+        for item in items(&header, payload) {
+            let item = item.ok_or_else(|| format!("entry {} does not parse", header.sequence))?;
+            self.apply(&item)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, item: &Item<'_>) -> Result<(), String> {
+        match item {
+            Item::Create {
+                key,
+                topic,
+                start_offset,
+            } => {
+                self.logs
+                    .entry(*key)
+                    .or_insert_with(|| created(*key, topic, *start_offset));
+            }
+            Item::Drop { key } => self.drop_log(key),
+            Item::LogStart { key, offset } => {
+                if let Some(log) = self.logs.get_mut(key) {
+                    log.row.log_start_offset = log.row.log_start_offset.max(*offset);
+                }
+            }
+            Item::Carry {
+                key,
+                segment,
+                position,
+                bytes,
+            } => {
+                if let Some(log) = self.logs.get_mut(key) {
+                    log.keep(*segment, *position, bytes, &mut self.kept);
+                }
+            }
+            // A log that is not known was dropped: the table is ahead of this entry.
+            Item::Append(append) => {
+                if let Some(log) = self.logs.get_mut(&append.key) {
+                    log.append(append, &mut self.kept)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
@@ -418,35 +448,38 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
 }
 
 impl Recovered {
-    /// Keeps a piece unless its segment has it for sure.
-    fn keep(&mut self, segment: i64, position: u64, len: u64, bytes: Option<&[u8]>) {
-        if (segment, position + len) > self.row.settled {
-            // Most often the last piece goes on: thousands of small appends become one.
-            if let (Some(last), Some(bytes)) = (self.pieces.last_mut(), bytes)
-                && (last.segment, last.position + last.len) == (segment, position)
-                && let Some(known) = &mut last.bytes
-            {
-                known.extend_from_slice(bytes);
-                last.len += len;
-                return;
-            }
+    /// Whether the segment may lack some of it.
+    fn lacks(&self, segment: i64, position: u64, len: u64) -> bool {
+        (segment, position + len) > self.row.settled
+    }
+
+    fn keep(&mut self, segment: i64, position: u64, bytes: &[u8], kept: &mut Kept) {
+        let len = bytes.len() as u64;
+        if self.lacks(segment, position, len) {
             self.pieces.push(PieceAt {
                 segment,
                 position,
                 len,
-                bytes: bytes.map(<[u8]>::to_vec),
+                bytes: Some(kept.keep(bytes)),
             });
         }
     }
 
-    fn append(&mut self, append: &Append<'_>) -> Result<(), String> {
+    fn append(&mut self, append: &Append<'_>, kept: &mut Kept) -> Result<(), String> {
+        let segment = append.segment;
         for piece in &append.pieces {
             match *piece {
-                Piece::Inline { position, bytes } => {
-                    self.keep(append.segment, position, bytes.len() as u64, Some(bytes));
-                }
+                Piece::Inline { position, bytes } => self.keep(segment, position, bytes, kept),
                 Piece::Direct { position, len, .. } => {
-                    self.keep(append.segment, position, u64::from(len), None)
+                    let len = u64::from(len);
+                    if self.lacks(segment, position, len) {
+                        self.pieces.push(PieceAt {
+                            segment,
+                            position,
+                            len,
+                            bytes: None,
+                        });
+                    }
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::budget::Budget;
 use super::carry::carry;
 use super::core_dir::{CommitCallbacks, CoreDir, Errand};
 use super::event::{Event, Local, join_all};
+use super::run::{Run, runs_of};
 use crate::commit::Commit;
 use crate::dir::{self, PartitionName};
 use crate::error::OpenError;
@@ -193,28 +194,6 @@ async fn write_topic_id(dir: &CoreDir, log: &Recovered) -> io::Result<()> {
     .await
 }
 
-/// Contiguous bytes.
-struct Run {
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Run {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-
-    /// Drops what lies before `from`; false when nothing is left.
-    fn trim(&mut self, from: u64) -> bool {
-        if self.start < from {
-            let gone = (from - self.start).min(self.bytes.len() as u64);
-            self.bytes.drain(..gone as usize);
-            self.start = from;
-        }
-        !self.bytes.is_empty()
-    }
-}
-
 /// Puts the log together. Also returns journal-only bytes that do not reach up to its end: they go into their
 /// segment before anything else happens.
 fn restore(
@@ -257,17 +236,17 @@ fn restore(
     check_coverage(&segments, settled, end, &runs, &direct)
         .map_err(|what| format!("{name}: {what}"))?;
     // An entry's bytes may begin long before what is not settled; a sealed block is needed from its start.
-    runs.retain_mut(|run| run.trim(settled / BLOCK * BLOCK) && run.end() > settled);
-    if let Some(run) = runs.iter().find(|run| !run.start.is_multiple_of(BLOCK)) {
+    runs.retain_mut(|run| run.trim(settled / BLOCK * BLOCK) && run.range().end > settled);
+    let starts_at = runs.iter().map(|run| run.range().start);
+    if let Some(start) = starts_at.into_iter().find(|at| !at.is_multiple_of(BLOCK)) {
         return Err(format!(
-            "{name}: its journalled bytes begin inside a block, at {} of {end}, settled {settled}",
-            run.start
+            "{name}: its journalled bytes begin inside a block, at {start} of {end}, settled {settled}"
         ));
     }
-    let last = runs.pop_if(|run| run.end() == end);
+    let last = runs.pop_if(|run| run.range().end == end);
     let islands = runs
         .into_iter()
-        .flat_map(|run| subtract(run, &direct))
+        .flat_map(|run| run.without(&direct))
         .collect();
     let mut state = LogState {
         config: LogConfig::default(),
@@ -295,17 +274,18 @@ fn restore(
     };
     let mut memory = 0;
     if let Some(run) = last {
-        state.tail = Tail::new(run.start);
-        memory = state.tail.append([&run.bytes, &[]]);
-        state.dirty.push_back(run.start..end);
+        let Range { start, .. } = run.range();
+        state.tail = Tail::new(start);
+        memory = state.tail.append_all(run.len(), run.parts());
+        state.dirty.push_back(start..end);
         let first = recovered
             .batch_starts
             .iter()
             .filter_map(|(base, at)| Some(starts.get(base)? + at));
-        if let Some(first) = first.filter(|at| *at >= run.start).min() {
+        if let Some(first) = first.filter(|at| *at >= start).min() {
             state.mark_batches(first);
         }
-        dir.pin(run.bytes.len());
+        dir.pin(run.len());
     }
     let log = Log::new(
         key,
@@ -335,44 +315,6 @@ fn drop_deleted(row: &mut Row) {
     row.epochs.truncate_from_start(start);
 }
 
-/// Journalled bytes joined to runs, and the ranges that stand in the segments.
-fn runs_of(
-    pieces: Vec<crate::recovery::PieceAt>,
-    starts: &HashMap<i64, u64>,
-) -> (Vec<Run>, Vec<Range<u64>>) {
-    let mut inline: Vec<(u64, i64, Vec<u8>)> = Vec::new();
-    let mut direct = Vec::new();
-    for piece in pieces {
-        // Segments below the log start are gone.
-        let Some(start) = starts.get(&piece.segment) else {
-            continue;
-        };
-        let at = start + piece.position;
-        match piece.bytes {
-            Some(bytes) => inline.push((at, piece.segment, bytes)),
-            None => direct.push(at..at + piece.len),
-        }
-    }
-    inline.sort_by_key(|(at, ..)| *at);
-    direct.sort_by_key(|range| range.start);
-    let mut runs: Vec<Run> = Vec::new();
-    let mut segment = i64::MIN;
-    for (at, in_segment, bytes) in inline {
-        // A run is written to one file: where a segment ends with a block, the next one's bytes follow it without a gap.
-        let same = std::mem::replace(&mut segment, in_segment) == in_segment;
-        match runs.last_mut() {
-            // The same bytes may stand in several entries: a sealed block's come again.
-            Some(run) if same && at <= run.end() => {
-                let known = (run.end() - at) as usize;
-                run.bytes
-                    .extend_from_slice(bytes.get(known..).unwrap_or_default());
-            }
-            _ => runs.push(Run { start: at, bytes }),
-        }
-    }
-    (runs, direct)
-}
-
 /// Every byte behind the settled position is in the journal or in blocks that were written.
 fn check_coverage(
     segments: &VecDeque<Segment>,
@@ -383,7 +325,7 @@ fn check_coverage(
 ) -> Result<(), String> {
     let mut ranges: Vec<Range<u64>> = runs
         .iter()
-        .map(|r| r.start..r.end())
+        .map(Run::range)
         .chain(direct.iter().cloned())
         .collect();
     ranges.sort_by_key(|r| r.start);
@@ -404,42 +346,14 @@ fn check_coverage(
     Ok(())
 }
 
-/// What of a run does not stand in the segment as whole blocks.
-fn subtract(run: Run, direct: &[Range<u64>]) -> Vec<Run> {
-    let mut left = vec![run];
-    for range in direct {
-        let mut next = Vec::new();
-        for run in left {
-            let (start, end) = (run.start, run.end());
-            if range.end <= start || end <= range.start {
-                next.push(run);
-                continue;
-            }
-            if start < range.start {
-                next.push(Run {
-                    start,
-                    bytes: run.bytes[..(range.start - start) as usize].to_vec(),
-                });
-            }
-            if range.end < end {
-                next.push(Run {
-                    start: range.end,
-                    bytes: run.bytes[(range.end - start) as usize..].to_vec(),
-                });
-            }
-        }
-        left = next;
-    }
-    left
-}
-
 async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Result<()> {
     let mut written: Vec<File> = Vec::new();
     for run in runs {
         let (base, position) = {
             let state = log.state.borrow();
-            let segment = state.segment_at(run.start).expect("runs lie in segments");
-            (segment.info.base_offset, run.start - segment.start)
+            let start = run.range().start;
+            let segment = state.segment_at(start).expect("runs lie in segments");
+            (segment.info.base_offset, start - segment.start)
         };
         assert!(
             position.is_multiple_of(BLOCK),
@@ -450,9 +364,10 @@ async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Re
             .files
             .get(&log.segment_path(base), Access::Direct)
             .await?;
-        let mut buffer = Buffer::with_capacity(run.bytes.len().next_multiple_of(BLOCK as usize));
-        buffer.extend_from_slice(&run.bytes);
-        buffer.resize_zeroed(run.bytes.len().next_multiple_of(BLOCK as usize));
+        let whole = run.len().next_multiple_of(BLOCK as usize);
+        let mut buffer = Buffer::with_capacity(whole);
+        run.parts().for_each(|part| buffer.extend_from_slice(part));
+        buffer.resize_zeroed(whole);
         file.write_at(vec![buffer.freeze()], position).await?;
         written.push(file);
     }
