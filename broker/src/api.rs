@@ -153,6 +153,7 @@ pub(crate) async fn dispatch(
     let Some(api) = millstream_protocol::api::row(header.api_key) else {
         return Err(HeaderError::UnknownApi(header.api_key).into());
     };
+    shard.metrics().request(api.key);
     let mut context = RequestContext {
         shard: shard.clone(),
         connection: connection.clone(),

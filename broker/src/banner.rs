@@ -57,6 +57,9 @@ fn text(config: &Config, cores: &[usize]) -> String {
             ),
         );
     }
+    if let Some(address) = config.metrics_listener {
+        line("metrics", &format!("http://{address}/metrics"));
+    }
     line("data", &directories.join(", "));
     line("cores", &cores.join(","));
     line("durability", durability);

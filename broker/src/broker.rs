@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,6 +27,7 @@ use crate::controller::{apply, metadata_log::MetadataError};
 use crate::coordinator::Groups;
 use crate::handover::Handover;
 use crate::limits::{self, TooFewFiles};
+use crate::metrics::{self, CoreMetrics, exposition};
 use crate::net::connections::{self, Connections};
 use crate::net::listener;
 use crate::net::memory::Memory;
@@ -74,6 +75,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}; {advice}", advice = listen_advice(.1))]
     Listen(SocketAddr, io::Error),
+    /// Metrics cannot be served there.
+    #[error("cannot listen on metrics.listener={0}: {1}; choose another address or leave it out")]
+    Metrics(SocketAddr, io::Error),
     /// The data directories cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -121,10 +125,17 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let cores = choose_cores(&config).map_err(RunError::from)?;
     millstream_ring::probe_for(cores.len()).map_err(StartError::from)?;
     limits::raise_open_files(cores.len()).map_err(StartError::from)?;
-    let config = Arc::new(with_addresses(config)?);
+    let mut config = with_addresses(config)?;
+    let numbers = metrics_of(&config, cores.len());
+    if let Some(listener) = open_metrics(&mut config)? {
+        serve_metrics(listener, &config, numbers.clone()).map_err(StartError::Thread)?;
+    }
+    let config = Arc::new(config);
     let options = core_options(&config, cores[0], 0);
-    let first = millstream_ring::start(options, move |ring| first_core(ring, config, cores))
-        .map_err(StartError::Thread)?;
+    let first = millstream_ring::start(options, move |ring| {
+        first_core(ring, config, cores, numbers)
+    })
+    .map_err(StartError::Thread)?;
     match first.join() {
         Ok(outcome) => outcome,
         Err(_) => std::process::abort(),
@@ -160,8 +171,8 @@ fn with_addresses(mut config: Config) -> Result<Config, StartError> {
             if let Some(port) = chosen.filter(|_| address.port() == 0) {
                 address.set_port(port);
             }
-            *address =
-                free_address(*address).map_err(|error| StartError::Listen(*address, error))?;
+            *address = patiently(|| millstream_ring::check_free(*address))
+                .map_err(|error| StartError::Listen(*address, error))?;
             chosen = Some(address.port());
         }
         if let Some(port) = chosen.filter(|_| listener.advertised_port == 0) {
@@ -173,10 +184,10 @@ fn with_addresses(mut config: Config) -> Result<Config, StartError> {
 
 /// The sockets of a process that was killed live on until its rings are gone, which takes a moment: an address that is in
 /// use is asked for again until [`PORT_WAIT`] has passed.
-fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
+fn patiently<T>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let started = Instant::now();
     loop {
-        match millstream_ring::check_free(address) {
+        match ask() {
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PORT_WAIT =>
             {
@@ -185,6 +196,37 @@ fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
             outcome => return outcome,
         }
     }
+}
+
+/// Each core's numbers.
+fn metrics_of(config: &Config, cores: usize) -> Arc<[CoreMetrics]> {
+    let directories = config.log_dirs.len();
+    (0..cores).map(|_| CoreMetrics::new(directories)).collect()
+}
+
+/// Opens `metrics.listener`, if it is set. Port 0 becomes the one the kernel chose.
+fn open_metrics(config: &mut Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = &mut config.metrics_listener else {
+        return Ok(None);
+    };
+    let failed = |error| StartError::Metrics(*address, error);
+    let listener = patiently(|| metrics::server::listen(*address)).map_err(failed)?;
+    *address = listener.local_addr().map_err(failed)?;
+    Ok(Some(listener))
+}
+
+/// Serves the cores' numbers from now on.
+fn serve_metrics(
+    listener: TcpListener,
+    config: &Config,
+    numbers: Arc<[CoreMetrics]>,
+) -> io::Result<()> {
+    let directories = config
+        .log_dirs
+        .iter()
+        .map(|path| path.display().to_string());
+    let registry = exposition::registry(numbers, directories.collect());
+    metrics::server::start(listener, registry)
 }
 
 fn core_options(config: &Config, cpu: usize, index: usize) -> CoreOptions {
@@ -213,7 +255,12 @@ fn existing_parent(directory: &Path) -> PathBuf {
 }
 
 /// The life of the first core, which leads start and stop.
-async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Result<(), RunError> {
+async fn first_core(
+    ring: Ring,
+    config: Arc<Config>,
+    cores: Vec<usize>,
+    metrics: Arc<[CoreMetrics]>,
+) -> Result<(), RunError> {
     let boot = boot::open(&ring, &config, cores.len()).await?;
     let image = boot.controller.image();
     let (controller, directories, seeds, finish) = boot.divide(&image);
@@ -224,6 +271,7 @@ async fn first_core(ring: Ring, config: Arc<Config>, cores: Vec<usize>) -> Resul
         image: image.clone(),
         quotas: ConnectionQuotas::default(),
         warnings: Arc::new(Warnings::new()),
+        metrics,
     };
     let mut ends = millstream_ring::mesh::<Message>(cores.len(), MAILBOX_MESSAGES_MAX)
         .into_iter()
@@ -274,6 +322,7 @@ struct Setup {
     image: Arc<Image>,
     quotas: ConnectionQuotas,
     warnings: Arc<Warnings>,
+    metrics: Arc<[CoreMetrics]>,
 }
 
 /// Starts one of the further cores, which does what the first one sends it. The first one ends the process.
@@ -320,6 +369,7 @@ async fn open_shard(
         memory: Memory::new(&setup.config, setup.cores),
         quotas: setup.quotas,
         warnings: setup.warnings,
+        metrics: setup.metrics,
         controller: RefCell::default(),
         commit_waiters: RefCell::default(),
         steady: SteadyClock::new(ring.now(), ring.wall_ms()),
@@ -336,6 +386,7 @@ async fn open_shard(
     }));
     ring.spawn_background(retention::run(shard.clone()));
     ring.spawn_background(scrub::run(shard.clone()));
+    ring.spawn_background(metrics::copy(shard.clone()));
     ring.spawn_background(expiry::run(shard.clone()));
     ring.spawn_background(connections::close_idle(shard.clone()));
     Ok(shard)

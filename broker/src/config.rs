@@ -13,6 +13,7 @@ pub(crate) mod relations;
 mod sources;
 mod topic;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub controller_listeners: Vec<String>,
     /// Data directories, never empty, as given: relative ones are below the working directory.
     pub log_dirs: Vec<PathBuf>,
+    /// `metrics.listener`, with port 0 for one that the kernel chooses; `None`: metrics are not served.
+    pub metrics_listener: Option<SocketAddr>,
     /// `--cores`, sorted; `None` for every core the process may use.
     pub cores: Option<Vec<usize>>,
     /// The static level of DescribeConfigs: what file, environment and flags set, by Kafka's name.
@@ -68,6 +71,7 @@ impl Config {
             listeners: listeners.open,
             controller_listeners: listeners.controller,
             log_dirs: log_dirs(&settings, &layers)?,
+            metrics_listener: listeners::metrics(&settings, &layers, machine)?,
             cores: cores(&settings, &layers)?,
             broker: BrokerConfig::resolve(&layers),
             warnings: warnings(&settings, &fixed),

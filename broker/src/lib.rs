@@ -33,6 +33,7 @@ mod coordinator;
 mod handover;
 pub mod knobs;
 mod limits;
+mod metrics;
 mod net;
 mod partition;
 mod retention;

@@ -41,6 +41,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             };
             match log.scrub(rate).await {
                 Ok(done) => {
+                    shard.metrics().scrubbed(&done);
                     all.segments += done.segments;
                     all.bytes += done.bytes;
                     all.findings += done.findings;
@@ -48,6 +49,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
                 Err(error) => tracing::error!("{}-{}: scrub: {error}", log.topic(), id.partition),
             }
         }
+        shard.metrics().scrub_passed();
         if all.segments > 0 {
             tracing::info!(
                 "core {}: scrubbed {} segments, {} bytes: {} damaged",

@@ -17,6 +17,7 @@ use crate::controller::Controller;
 use crate::coordinator::Groups;
 use crate::handover::Handover;
 use crate::knobs::layers::{Layers, Overrides};
+use crate::metrics::CoreMetrics;
 use crate::net::connections::Connections;
 use crate::net::memory::Memory;
 use crate::net::quotas::ConnectionQuotas;
@@ -55,6 +56,8 @@ pub(crate) struct Shard {
     pub(crate) quotas: ConnectionQuotas,
     /// The process's.
     pub(crate) warnings: Arc<Warnings>,
+    /// Every core's; this one writes its own.
+    pub(crate) metrics: Arc<[CoreMetrics]>,
     /// On [`CONTROLLER`] only.
     pub(crate) controller: RefCell<Option<Rc<Controller>>>,
     /// Connections whose next reply waits for a flush.
@@ -65,6 +68,10 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    pub(crate) fn metrics(&self) -> &CoreMetrics {
+        &self.metrics[self.index]
+    }
+
     pub(crate) fn image(&self) -> Arc<Image> {
         self.image.borrow().clone()
     }

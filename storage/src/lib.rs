@@ -75,7 +75,7 @@ pub use segment::SegmentError;
 pub use segment::aborted::AbortedTxn;
 pub use segment::survey::{Damage, Flaw};
 pub use snapshot::ProducerEntry;
-pub use store::{DirStatus, Held, Store};
+pub use store::{DirCounts, DirStatus, Held, Store};
 
 /// A log's identity: topic id and partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

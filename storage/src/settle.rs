@@ -225,6 +225,7 @@ impl CoreDir {
         state.settle_busy = false;
         let settled: u64 = state.settling.drain(..).map(|r| r.end - r.start).sum();
         self.unpin(settled as usize);
+        self.counts.change(|counts| counts.settled_bytes += settled);
     }
 
     /// What the pass took of the log is dirty again: some of it could not be written. What could is written once more.

@@ -3,6 +3,7 @@
 pub(crate) mod budget;
 mod carry;
 pub(crate) mod core_dir;
+pub(crate) mod counts;
 pub(crate) mod event;
 mod maintain;
 mod run;
@@ -20,6 +21,7 @@ use millstream_ring::Ring;
 use self::budget::Budget;
 pub use self::budget::Held;
 use self::core_dir::{CommitCallbacks, CoreDir};
+pub use self::counts::DirCounts;
 use crate::LogId;
 use crate::commit::Ticket;
 use crate::dir::PartitionName;
@@ -60,6 +62,8 @@ pub struct DirStatus {
     pub usable: u64,
     /// Logs of this core in it.
     pub logs: usize,
+    /// What this core has done there.
+    pub counts: DirCounts,
 }
 
 impl Drop for Inner {
@@ -233,6 +237,7 @@ impl Store {
                 total,
                 usable,
                 logs: dir.logs.borrow().len(),
+                counts: dir.counts.get(),
             }
         };
         self.0.dirs.iter().map(status).collect()

@@ -197,6 +197,8 @@ fn shape(
             .partitions
             .push(partition_response(partition.partition, &given[place]));
         order[at].push(place);
+        let given = &given[place];
+        context.shard.metrics().fetched(given.error, given.bytes);
     }
     for place in order.into_iter().flatten() {
         records.push(std::mem::take(&mut given[place].records));

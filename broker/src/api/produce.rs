@@ -198,7 +198,7 @@ pub(crate) fn try_append(
     let needs_producers = carries_producer(records) && !partition.has_producers();
     let at_once =
         partition.appends.is_free() && !needs_producers && shard.store.try_admit(records.len());
-    at_once.then(|| partition.append_produced(records, version, shard.moment()))
+    at_once.then(|| append(shard, partition, records, version))
 }
 
 /// Appends a batch when there is memory and the producers' state is read. It has its turn when this returns: whoever comes
@@ -220,8 +220,21 @@ pub(crate) fn take_turn<R: Deref<Target = [u8]>>(
                 .await
                 .map_err(|error| Refusal::from(errors::of_read(&error)))?;
         }
-        partition.append_produced(&records, version, shard.moment())
+        append(&shard, &partition, &records, version)
     }
+}
+
+fn append(
+    shard: &Shard,
+    partition: &Partition,
+    records: &[u8],
+    version: i16,
+) -> Result<Appended, Refusal> {
+    let result = partition.append_produced(records, version, shard.moment());
+    if result.is_ok() {
+        shard.metrics().produced(records);
+    }
+    result
 }
 
 /// Whether the batch names a producer id, looked up where the header has it; a batch too short to say is refused later.
@@ -275,6 +288,12 @@ impl PendingProduce {
                 }
             }
         }
+        let refused = self
+            .partitions
+            .iter()
+            .filter_map(|p| p.result.as_ref().err());
+        let metrics = self.context.shard.metrics();
+        refused.for_each(|refusal| metrics.produce_refused(refusal.code));
         let encoded = self.context.encode(&self.response());
         if out.is_empty() {
             // Replies seldom leave alone.

@@ -107,6 +107,38 @@ pub(super) fn resolve(
     })
 }
 
+/// `metrics.listener`: `host:port`, without a host for every address of the machine.
+pub(super) fn metrics(
+    settings: &Settings,
+    layers: &Layers,
+    machine: &Machine,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    const METRICS: &str = "metrics.listener";
+    let Some(text) = layers.text(METRICS).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let endpoint = endpoint(&format!("HTTP://{text}")).ok_or_else(|| {
+        let what = format!("{text:?} is not host:port");
+        settings.error(METRICS, what, "write it as 127.0.0.1:9404")
+    })?;
+    let every = match machine.ipv6 {
+        true => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        false => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+    };
+    if endpoint.host.is_empty() {
+        return Ok(Some(SocketAddr::new(every, endpoint.port)));
+    }
+    let found = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
+    found
+        .ok()
+        .and_then(|mut all| all.next())
+        .map(Some)
+        .ok_or_else(|| {
+            let what = format!("{} has no address", endpoint.host);
+            settings.error(METRICS, what, "name an address of this machine")
+        })
+}
+
 fn parse(settings: &Settings, key: &str, texts: &[String]) -> Result<Vec<Endpoint>, ConfigError> {
     let wrong = |text: &String| {
         let advice = "write NAME://host:port, as PLAINTEXT://:9092, with a port up to 65535";

@@ -17,5 +17,6 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "log.scrub.bytes.per.second"           Long   "1048576"    [0 ..]        restart obeyed "How fast each core reads its sealed segments in the background, once a week, to find damage before a consumer does; 0 for never.";
     "connection.requests.max"              Int     "100"        [1 ..]        restart obeyed "Requests of one connection that may be in work; past that the connection is not read.";
     "connection.responses.max.bytes"       Long    "8388608"    [1048576 ..]  restart obeyed "Response bytes waiting for one connection; past that the connection is not read.";
+    "metrics.listener"                     String  null         _             restart obeyed "Where Prometheus reads metrics, as 127.0.0.1:9404: /metrics over HTTP, to everyone who reaches it; not opened when not set.";
     "record.validation"                    String  "batch"      {"batch" "deep"} cluster obeyed "What is checked of a produced batch: its header, checksum and, uncompressed, its records; deep opens compressed ones, too.";
 };

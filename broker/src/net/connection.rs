@@ -114,6 +114,7 @@ async fn send(
             Some(part)
         });
         socket.send(piece.collect()).await?;
+        shard.metrics().sent_bytes.add(bytes as u64);
         connection.active.set(shard.ring.now());
     }
     Ok(())
@@ -213,7 +214,10 @@ impl Input {
         if self.partial.is_empty() {
             requests.room(shard).await;
             let received = socket.recv_idle().await.ok().filter(|b| !b.is_empty());
-            return Ok(received.map(|buffer| (buffer.freeze(), requests.share(IDLE_BYTES))));
+            return Ok(received.map(|buffer| {
+                shard.metrics().received_bytes.add(buffer.len() as u64);
+                (buffer.freeze(), requests.share(IDLE_BYTES))
+            }));
         }
         // Boxed: it would otherwise sit in every idle connection.
         Box::pin(self.complete(shard, socket, connection)).await
@@ -256,6 +260,7 @@ impl Input {
             if outcome.is_err() {
                 return Ok(None);
             }
+            shard.metrics().received_bytes.add(missing as u64);
             connection.active.set(shard.ring.now());
         }
         self.trusted = self.trusted.max(wanted.min(TRUSTED_BYTES_MAX));

@@ -47,6 +47,7 @@ impl Connections {
         listener: usize,
         place: Place,
     ) -> impl Future<Output = ()> + use<> {
+        shard.metrics().connections_accepted.add(1);
         let number = self.next.get();
         self.next.set(number + 1);
         let connection = Rc::new(Connection::new(&shard, peer, listener));

@@ -86,6 +86,14 @@ impl Pool {
         }
     }
 
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.get()
+    }
+
     /// What may still be taken.
     pub(crate) fn left(&self) -> usize {
         self.max.saturating_sub(self.used.get())

@@ -250,6 +250,7 @@ const OURS: &[&str] = &[
     "log.files.open.max",
     "log.scrub.bytes.per.second",
     "memory.bytes",
+    "metrics.listener",
     "record.validation",
     "tail.memory.bytes",
 ];

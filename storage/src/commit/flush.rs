@@ -77,6 +77,7 @@ impl CoreDir {
         let last = group.last().expect("a group is never empty");
         let (number, sequence) = (last.number, last.sequence);
         self.journal.borrow_mut().flushed_to(sequence);
+        self.counts.change(|counts| counts.flushes += 1);
         for flying in &group {
             for (log, range) in &flying.direct {
                 let mut state = log.state.borrow_mut();

@@ -70,6 +70,14 @@ impl CoreDir {
 
     fn start_writes(self: &Rc<Self>, flying: &Flying, place: Place, writes: Vec<DirectWrite>) {
         self.commit.borrow_mut().writes += 1 + writes.len();
+        let direct = writes
+            .iter()
+            .map(|write| write.range.end - write.range.start);
+        let direct = direct.sum::<u64>();
+        self.counts.change(|counts| {
+            counts.journal_bytes += place.bytes.len() as u64;
+            counts.direct_bytes += direct;
+        });
         let left = flying.writes_left.clone();
         let dir = self.clone();
         self.ring.spawn(async move {

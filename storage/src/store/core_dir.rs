@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millstream_ring::Ring;
 
 use super::budget::Budget;
+use super::counts::Counting;
 use super::event::Event;
 use crate::LogId;
 use crate::commit::{Commit, Ticket};
@@ -61,6 +62,7 @@ pub(crate) struct CoreDir {
     pub settle_queue: RefCell<Vec<Rc<Log>>>,
     pub maintenance: RefCell<VecDeque<Rc<Log>>>,
     pub maintenance_wanted: Event,
+    pub counts: Counting,
     pub stopped: Cell<bool>,
     /// Background tasks that still run.
     pub tasks: Cell<usize>,

@@ -13,6 +13,7 @@ use millstream_ring::{Buffer, File, Ring, fs};
 use super::budget::Budget;
 use super::carry::carry;
 use super::core_dir::{CommitCallbacks, CoreDir, Errand};
+use super::counts::Counting;
 use super::event::{Event, Local, join_all};
 use super::run::{Run, runs_of};
 use crate::commit::Commit;
@@ -112,6 +113,7 @@ pub(crate) async fn start_dir(
         settle_queue: RefCell::default(),
         maintenance: RefCell::new(VecDeque::new()),
         maintenance_wanted: Event::default(),
+        counts: Counting::default(),
         stopped: Cell::new(false),
         tasks: Cell::new(0),
         failed: Cell::new(false),
