@@ -31,7 +31,7 @@ pub enum Denied {
     #[error(
         "a seccomp filter denies {call}. Fix: run with a profile that allows io_uring_setup, io_uring_enter \
          and io_uring_register (docker run --security-opt seccomp=PROFILE.json; Kubernetes: \
-         seccompProfile of type Localhost; systemd: SystemCallFilter=@io-event)"
+         seccompProfile of type Localhost; systemd: SystemCallFilter=@aio)"
     )]
     Seccomp {
         /// The first system call that was refused.

@@ -71,20 +71,29 @@ impl Java {
 
 /// One of our Node programs, with kafkajs.
 pub fn node(file: &str) -> Command {
+    node_program(&sources().join("node").join(file))
+}
+
+/// The same for a program anywhere; one that uses `import` has to lie in [`node_home`].
+pub fn node_program(path: &Path) -> Command {
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", node_home().join("node_modules"))
+        .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
+    node.arg(path);
+    node
+}
+
+/// The directory that kafkajs is installed into: `import` looks nowhere else.
+pub fn node_home() -> PathBuf {
     need("node", "Node.js 18 or newer (Debian: nodejs)");
-    let dir = install("node", |dir| {
+    install("node", |dir| {
         need("npm", "npm (Debian: npm)");
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
             .arg(dir)
             .args(KAFKAJS);
         run(npm);
-    });
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", dir.join("node_modules"))
-        .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
-    node.arg(sources().join("node").join(file));
-    node
+    })
 }
 
 /// One of our Python programs, with kafka-python and confluent-kafka (librdkafka).
