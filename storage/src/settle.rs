@@ -63,15 +63,17 @@ impl CoreDir {
                 self.grow_journal();
             }
             match self.next_pass(journal_first) {
-                Some(pass) if self.has_authority() => match self.settle(pass).await {
-                    Ok(()) => {}
-                    Err(cause) if self.has_to_wait(Errand::Settle, &cause) => {
-                        // By turns: one log that finds no space must not keep the others from the journal's.
-                        journal_first = !journal_first;
-                        self.ring.sleep(RETRY).await;
+                Some(pass) if self.has_authority() => {
+                    // By turns: logs that roll all the time, or find no space, must not keep others from the journal's.
+                    journal_first = !journal_first;
+                    match self.settle(pass).await {
+                        Ok(()) => {}
+                        Err(cause) if self.has_to_wait(Errand::Settle, &cause) => {
+                            self.ring.sleep(RETRY).await;
+                        }
+                        Err(cause) => self.fail(&cause, "settle"),
                     }
-                    Err(cause) => self.fail(&cause, "settle"),
-                },
+                }
                 Some(_) => self.ring.sleep(Duration::from_millis(1)).await,
                 None => {
                     self.goes_on(Errand::Settle);
@@ -110,11 +112,13 @@ impl CoreDir {
         }
     }
 
-    /// Logs whose rolled segments wait to be closed, or whose memory is needed.
+    /// Logs whose rolled segments wait to be closed, or whose memory is needed. Those whose bytes wait for their entry stay in the queue: nothing can be
+    /// settled of them before they are flushed, for which the journal may need to be settled first.
     fn queued_pass(&self) -> Option<Pass> {
-        let queued = std::mem::take(&mut *self.settle_queue.borrow_mut());
-        let logs: Vec<_> = queued
-            .into_iter()
+        let logs: Vec<_> = self
+            .settle_queue
+            .borrow_mut()
+            .extract_if(.., |log| log.state.borrow().rolled_can_settle())
             .map(|log| {
                 let need = log.state.borrow().needed_soon();
                 (log, need)
@@ -441,6 +445,13 @@ impl LogState {
         let oldest = self.tail.first_chunk_end();
         let oldest = oldest.filter(|end| *end <= self.flushed);
         Need::To(self.active().start.max(oldest.unwrap_or(0)))
+    }
+
+    /// Bytes of rolled segments are dirty, or none of them is still to be flushed.
+    fn rolled_can_settle(&self) -> bool {
+        let rolled = self.active().start;
+        let dirty = self.dirty.front().is_some_and(|d| d.start < rolled);
+        dirty || self.flushed >= rolled
     }
 
     fn dirty_to_settle(&self) -> bool {

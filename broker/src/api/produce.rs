@@ -18,10 +18,11 @@ use millstream_protocol::messages::produce::{
 use millstream_protocol::uuid::Uuid;
 use millstream_protocol::wire::Reader;
 use millstream_ring::Bytes;
-use millstream_storage::Store;
+use millstream_storage::{Held, Store};
 
 use crate::api::{BadRequest, Outcome, RequestContext, errors};
 use crate::handover::HandedBatch;
+use crate::net::warnings::Kind;
 use crate::partition::Partition;
 use crate::partition::append::Appended;
 use crate::partition::refusal::Refusal;
@@ -213,7 +214,10 @@ pub(crate) fn take_turn<R: Deref<Target = [u8]>>(
     let (shard, partition) = (shard.clone(), partition.clone());
     async move {
         let _turn = turn.await;
-        shard.store.admit(records.len()).await;
+        if !shard.store.try_admit(records.len()) {
+            report_full(&shard);
+            shard.store.admit(records.len()).await;
+        }
         if carries_producer(&records) && !partition.has_producers() {
             partition
                 .load_producers(shard.steady_ms())
@@ -235,6 +239,17 @@ fn append(
         shard.metrics().produced(records);
     }
     result
+}
+
+fn report_full(shard: &Shard) {
+    shard.warnings.report(Kind::Memory, || {
+        let Held { pinned, pinned_max, tail, tail_max } = shard.store.held();
+        format!(
+            "core {}: produce waits for memory of the logs: they hold {tail} of {tail_max} bytes (tail.memory.bytes), and \
+             {pinned} of {pinned_max} that are not in their segments yet",
+            shard.index
+        )
+    });
 }
 
 /// Whether the batch names a producer id, looked up where the header has it; a batch too short to say is refused later.

@@ -18,6 +18,7 @@ use futures_util::future::{Either, select};
 
 use crate::config::Config;
 use crate::limits;
+use crate::net::warnings::Kind;
 use crate::shard::Shard;
 use crate::turns::{Turn, Turns};
 
@@ -38,6 +39,8 @@ const POOL_BYTES_MIN: usize = 4 << 20;
 
 /// A core's budget of one kind.
 pub(crate) struct Pool {
+    /// Who has it, and what sets it, for the log.
+    what: &'static str,
     max: usize,
     used: Cell<usize>,
     turns: Turns,
@@ -58,25 +61,27 @@ impl Memory {
     /// One core's share.
     pub(crate) fn new(config: &Config, cores: usize) -> Memory {
         let memory = limits::memory(config);
-        let share = |all: u64| {
+        let share = |what, all: u64| {
             let bytes = usize::try_from(all).unwrap_or(usize::MAX) / cores;
-            Rc::new(Pool::new(bytes.max(POOL_BYTES_MIN)))
+            Rc::new(Pool::new(what, bytes.max(POOL_BYTES_MIN)))
         };
         Memory {
             requests: share(
+                "requests (queued.max.request.bytes)",
                 config
                     .broker
                     .queued_max_request_bytes
                     .unwrap_or(memory / REQUESTS_SHARE),
             ),
-            replies: share(memory / REPLIES_SHARE),
+            replies: share("replies (memory.bytes)", memory / REPLIES_SHARE),
         }
     }
 }
 
 impl Pool {
-    fn new(max: usize) -> Pool {
+    fn new(what: &'static str, max: usize) -> Pool {
         Pool {
+            what,
             max,
             used: Cell::new(0),
             turns: Turns::default(),
@@ -102,6 +107,19 @@ impl Pool {
     /// Counts bytes, room or not; for what was decided before.
     pub(crate) fn add(&self, bytes: usize) {
         self.used.set(self.used.get() + bytes);
+    }
+
+    /// Says that somebody has to wait.
+    fn report(&self, shard: &Shard) {
+        shard.warnings.report(Kind::Memory, || {
+            format!(
+                "core {}: {} have {} of {} bytes of memory: others wait",
+                shard.index,
+                self.what,
+                self.used.get(),
+                self.max
+            )
+        });
     }
 
     /// Gives bytes back.
@@ -130,6 +148,7 @@ impl Pool {
         if self.left() > 0 && self.turns.is_free() {
             return;
         }
+        self.report(shard);
         let turn = self.turns.take();
         let room = async {
             let _turn = turn.await;
@@ -166,6 +185,7 @@ impl Pool {
         if self.left() > 0 {
             return None;
         }
+        self.report(shard);
         let turn = patiently(shard, self.overrun.take(), gives_up).await;
         turn.filter(|_| self.left() == 0)
     }
@@ -218,7 +238,7 @@ mod tests {
 
     #[test]
     fn shares_are_counted_and_given_back() {
-        let pool = Rc::new(Pool::new(100));
+        let pool = Rc::new(Pool::new("a test", 100));
         let mut one = pool.share(60);
         let two = pool.share(70);
         assert_eq!(pool.left(), 0, "the last may overrun it");

@@ -14,9 +14,11 @@ pub(crate) enum Kind {
     Quota = 2,
     /// Connections that stood still while memory was short.
     Stalled = 3,
+    /// A share of the memory that is used up.
+    Memory = 4,
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 const INTERVAL_MS: i64 = 1000;
 
 /// The limiter of the whole process: nothing that happens often enough to matter passes through here.

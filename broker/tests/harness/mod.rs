@@ -1,7 +1,8 @@
 //! What the tests with real clients share: a broker process of their own, and the clients' runtimes.
 //!
 //! `MILLSTREAM_TEST_BOOTSTRAP=host:port` points the tests to a broker that runs already, real Kafka say,
-//! to tell a client's habits from a broker's faults.
+//! to tell a client's habits from a broker's faults. `MILLSTREAM_TEST_BROKER=path` has the tests start another binary than
+//! the one that was built with them, a release build say.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -219,7 +220,8 @@ pub fn clean_environment(command: &mut Command) {
 }
 
 fn broker_command(port: u16, dir: &Path, sets: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    let built = env!("CARGO_BIN_EXE_millstream").to_owned();
+    let mut command = Command::new(std::env::var("MILLSTREAM_TEST_BROKER").unwrap_or(built));
     clean_environment(&mut command);
     let common = [
         format!("listeners=PLAINTEXT://127.0.0.1:{port}"),

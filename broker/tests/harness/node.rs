@@ -16,6 +16,8 @@ pub struct Node {
     pub sets: Vec<String>,
     /// Further arguments, as `--cores 0`.
     pub arguments: Vec<String>,
+    /// `cgroup.procs` of a group that it starts in.
+    pub within: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -27,6 +29,7 @@ impl Node {
             port: free_port(),
             sets: sets.iter().map(|set| (*set).to_owned()).collect(),
             arguments: Vec::new(),
+            within: None,
             process: None,
         }
     }
@@ -44,7 +47,15 @@ impl Node {
     }
 
     pub fn start(&mut self) {
-        let command = self.command();
+        let mut command = self.command();
+        if let Some(group) = &self.within {
+            let broker = command;
+            command = Command::new("sh");
+            command
+                .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
+                .arg(group);
+            command.arg(broker.get_program()).args(broker.get_args());
+        }
         self.process = Some(Process::start(command, self.dir.path(), self.port));
     }
 

@@ -175,12 +175,22 @@ pub fn answer<R: Message<'static>>(frame: Vec<u8>, version: i16, id: i32) -> R {
 
 /// A request's bytes, length and header included.
 pub fn request_frame<'q, Q: Message<'q>>(version: i16, request: &Q, id: i32) -> Vec<u8> {
+    request_frame_of("hostile", version, request, id)
+}
+
+/// The same from a client of this name.
+pub fn request_frame_of<'q, Q: Message<'q>>(
+    client: &str,
+    version: i16,
+    request: &Q,
+    id: i32,
+) -> Vec<u8> {
     let row = row::<Q>();
     let header = RequestHeader {
         api_key: row.key as i16,
         api_version: version,
         correlation_id: id,
-        client_id: Some("hostile".into()),
+        client_id: Some(client.into()),
     };
     let mut writer = frame::open(256);
     header::write(&mut writer, &header, row);

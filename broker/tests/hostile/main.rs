@@ -6,14 +6,18 @@
 //! | `stuck` | peers that stop in the middle |
 //! | `bombs` | batches of a megabyte that unpack to a gigabyte |
 //! | `floods` | thousands of peers; the limits on connections; a ceiling over all memory |
+//! | `ids` | names without end |
+//! | `ceiling` | all of them at once in a memory cgroup |
 //! | `frames` | valid frames, changed a little, by the hundred thousand |
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod bombs;
+mod ceiling;
 mod floods;
 mod frames;
+mod ids;
 mod lengths;
 mod stuck;
 

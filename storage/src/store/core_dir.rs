@@ -237,7 +237,8 @@ impl CoreDir {
 
     /// A group was flushed, or the directory failed: wakes all who wait for either.
     pub fn committed(&self) {
-        if self.journal_wants_settling() || self.budget.wants_settling() {
+        let queued = !self.settle_queue.borrow().is_empty();
+        if queued || self.journal_wants_settling() || self.budget.wants_settling() {
             self.settle_wanted.notify();
         }
         self.committed.notify();
