@@ -18,7 +18,8 @@ use std::time::Duration;
 use millstream_ring::{BLOCK, Bytes, File, Open, Ring, fs};
 
 use crate::dir::{
-    self, DataDir, FileKind, Id, Mark, PARTITION_METADATA, PartitionName, file_name, marked_name,
+    self, DataDir, FileKind, Id, Mark, PARTITION_METADATA, PartitionName, file_name,
+    lacks_descriptors, marked_name,
 };
 use crate::segment::index::Unwritten;
 use cache::Cache;
@@ -99,13 +100,23 @@ impl Files {
         self.flushed_by(flush(file)).await
     }
 
-    /// A flush of one of these files. After one that failed, and after [`Files::close`], none begins: it could be of the same
-    /// file, and say that all is well.
+    /// A flush of one of these files or directories. After one that failed, and after [`Files::close`], none begins: it could
+    /// be of the same file, and say that all is well.
     pub async fn flushed_by(&self, sync: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         if self.shared.closed.get() {
             return Err(io::Error::other("flush: the data directory is offline"));
         }
-        sync.await.inspect_err(|_| self.close())
+        sync.await.inspect_err(|cause| {
+            // For want of a descriptor the directory was not opened, so nothing was flushed and nothing lost.
+            if !lacks_descriptors(cause) {
+                self.close();
+            }
+        })
+    }
+
+    /// A flush of the names in a directory.
+    pub async fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.flushed_by(fs::sync_dir(&self.shared.ring, path)).await
     }
 
     /// The directory is offline: nothing is flushed any more.
@@ -168,7 +179,7 @@ impl Files {
     pub async fn create_segment(&self, dir: &Path, base_offset: i64) -> io::Result<()> {
         self.create_empty(&dir.join(file_name(base_offset, FileKind::Log)))
             .await?;
-        fs::sync_dir(&self.shared.ring, dir).await
+        self.sync_dir(dir).await
     }
 
     /// Gives a file of `allocated` bytes blocks for at least `needed`, in an extent as large as what it has, within
@@ -221,7 +232,7 @@ impl Files {
         entries: &Unwritten,
     ) -> io::Result<()> {
         self.put_index(dir, base_offset, entries, true).await?;
-        fs::sync_dir(&self.shared.ring, dir).await
+        self.sync_dir(dir).await
     }
 
     /// Renames all files of these segments, and the producer snapshots taken at their base offsets, to `.deleted`. Returns
@@ -246,7 +257,7 @@ impl Files {
                 }
             }
         }
-        fs::sync_dir(&self.shared.ring, dir).await?;
+        self.sync_dir(dir).await?;
         Ok(renamed)
     }
 
@@ -266,7 +277,7 @@ impl Files {
     }
 
     async fn sync_data_dir(&self, dir: &DataDir) -> io::Result<()> {
-        let sync = || fs::sync_dir(&self.shared.ring, dir.path());
+        let sync = || self.sync_dir(dir.path());
         self.shared.dir_sync.run(sync).await
     }
 

@@ -22,6 +22,7 @@ use self::budget::Budget;
 pub use self::budget::Held;
 use self::core_dir::{CommitCallbacks, CoreDir};
 pub use self::counts::DirCounts;
+use self::stop::Patience;
 use crate::LogId;
 use crate::commit::Ticket;
 use crate::dir::PartitionName;
@@ -297,10 +298,11 @@ impl Store {
         if dir.is_offline() {
             return Ok(());
         }
-        dir.settle_all().await?;
-        dir.close_files().await?;
-        dir.write_final_rows().await?;
-        dir.remove_journal().await
+        let patience = Patience::new(&self.0.ring);
+        patience.with(async || dir.settle_all().await).await?;
+        dir.close_files(&patience).await?;
+        patience.with(async || dir.write_final_rows().await).await?;
+        patience.with(async || dir.remove_journal().await).await
     }
 
     fn watch_space(&self) {

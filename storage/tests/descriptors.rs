@@ -86,8 +86,19 @@ fn a_lack_of_descriptors_is_waited_for() {
                 let log = store.log(&log_id(n as i32)).expect("is there");
                 verify(&log, model, 100_000).await;
             }
+            // The stop waits as well.
+            let mut taken = Vec::new();
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                taken.push(file);
+            }
+            let patience = ring.clone();
+            ring.spawn(async move {
+                patience.sleep(Duration::from_millis(700)).await;
+                drop(taken);
+            });
             stop(&ring, &store).await;
             assert_eq!(store.dirs()[0].offline, None);
+            assert!(dir.path().join(".kafka_cleanshutdown").exists());
         })
     });
 }

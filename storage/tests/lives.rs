@@ -10,6 +10,7 @@ mod model;
 mod workload;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -225,6 +226,7 @@ impl Life {
                 segment_bytes: 768 << 10,
                 ..config()
             },
+            classes: BTreeMap::new(),
             large: 650_000,
         }
     }

@@ -167,6 +167,7 @@ async fn live(
         logs: 0..LOGS,
         dirs: DIRS.len(),
         config: config(),
+        classes: BTreeMap::new(),
         large: 220_000,
     };
     workload.adopt();

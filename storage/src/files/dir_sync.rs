@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 
-use crate::dir::takes_directory_offline;
 use crate::store::event::Event;
 
 #[derive(Default)]
@@ -12,13 +11,12 @@ pub(super) struct DirSync {
     begun: Cell<u64>,
     done: Cell<u64>,
     running: Cell<bool>,
-    failed: Cell<bool>,
     ended: Event,
 }
 
 impl DirSync {
-    /// Returns when a run of `sync` is over that began after this call. After one that failed none is tried: it could say
-    /// that all is well without what the kernel has dropped.
+    /// Returns when a run of `sync` is over that began after this call. One that fails is told to the one who began it; the
+    /// others who wait for it begin their own.
     pub(super) async fn run<F>(&self, sync: impl Fn() -> F) -> io::Result<()>
     where
         F: Future<Output = io::Result<()>>,
@@ -29,9 +27,6 @@ impl DirSync {
             if self.done.get() >= wanted {
                 return Ok(());
             }
-            if self.failed.get() {
-                return Err(io::Error::other("a flush of the directory failed before"));
-            }
             if self.running.replace(true) {
                 self.ended.changed_since(seen).await;
                 continue;
@@ -39,10 +34,8 @@ impl DirSync {
             let number = self.begun.get() + 1;
             self.begun.set(number);
             let result = sync().await;
-            match &result {
-                Ok(()) => self.done.set(number),
-                // For want of descriptors it was not even tried.
-                Err(cause) => self.failed.set(takes_directory_offline(cause)),
+            if result.is_ok() {
+                self.done.set(number);
             }
             self.running.set(false);
             self.ended.notify();
@@ -98,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_tried_after_one_that_failed() {
+    fn one_that_fails_counts_for_nobody() {
         let (gate, flush) = (DirSync::default(), Flush::default());
         let mut cx = Context::from_waker(Waker::noop());
         let mut first = pin!(gate.run(|| flush.begin()));
@@ -109,7 +102,9 @@ mod tests {
             .outcome
             .replace(Some(Err(io::Error::other("no disk"))));
         assert!(matches!(first.as_mut().poll(&mut cx), Poll::Ready(Err(_))));
-        assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Err(_))));
-        assert_eq!(flush.begun.get(), 1);
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(flush.begun.get(), 2);
+        flush.outcome.replace(Some(Ok(())));
+        assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
     }
 }

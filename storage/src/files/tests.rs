@@ -172,3 +172,21 @@ fn what_is_marked_disappears_in_the_background() {
         );
     });
 }
+
+#[test]
+fn after_a_flush_that_failed_no_directory_is_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    block_on(async move |ring: Ring| {
+        let data = data_dir(&ring, &path).await;
+        let files = Files::new(&ring, 8);
+        // EMFILE: the directory could not even be opened.
+        let lacking = async { Err(io::Error::from_raw_os_error(24)) };
+        assert!(files.flushed_by(lacking).await.is_err());
+        files.sync_data_dir(&data).await.expect("nothing was lost");
+        let failing = async { Err(io::Error::other("no disk")) };
+        assert!(files.flushed_by(failing).await.is_err());
+        let refused = files.sync_data_dir(&data).await.unwrap_err();
+        assert!(refused.to_string().contains("offline"), "{refused}");
+    });
+}

@@ -322,6 +322,22 @@ impl ActiveIndex {
         std::mem::replace(&mut self.unwritten, next)
     }
 
+    /// Takes back what could not be written: it comes again, before what was added since.
+    pub fn put_back(&mut self, mut taken: Unwritten) {
+        let since = &self.unwritten;
+        assert_eq!(
+            (
+                taken.offset_at + taken.offsets.len() as u64,
+                taken.time_at + taken.times.len() as u64
+            ),
+            (since.offset_at, since.time_at),
+            "the last that was taken"
+        );
+        taken.offsets.extend_from_slice(&since.offsets);
+        taken.times.extend_from_slice(&since.times);
+        self.unwritten = taken;
+    }
+
     /// Rolling and closing add a last time entry, so that the file alone tells the largest timestamp.
     pub fn finish(&mut self) -> Unwritten {
         if let Some(entry) = self.rule.final_time_entry() {

@@ -233,10 +233,18 @@ impl CoreDir {
                 _ => return Ok(()),
             }
         };
-        if last {
-            return self.files.finish_index(&log.path(), base, &unwritten).await;
+        let written = match last {
+            true => self.files.finish_index(&log.path(), base, &unwritten).await,
+            false => self.files.write_index(&log.path(), base, &unwritten).await,
+        };
+        if written.is_err()
+            && let Some(segment) = log.state.borrow_mut().segment_mut(base)
+            && let Index::Active(index) = &mut segment.index
+        {
+            // It is tried again where space or a descriptor was missing, and must not leave a hole.
+            index.put_back(unwritten);
         }
-        self.files.write_index(&log.path(), base, &unwritten).await
+        written
     }
 
     /// After a start: reads the index files of a segment that is still written, scans what they lack, and

@@ -434,7 +434,7 @@ impl CoreDir {
         self.journal_files.set(now + more);
         let dir = self.clone();
         self.spawn(true, async move {
-            match dir.create_journal_files().await {
+            match dir.add_journal_files().await {
                 Err(cause) if dir::takes_directory_offline(&cause) => {
                     dir.fail(&cause, "grow the journal");
                 }
@@ -446,20 +446,8 @@ impl CoreDir {
         });
     }
 
-    async fn create_journal_files(&self) -> io::Result<()> {
-        let (path, chain, bytes) = self.journal.borrow().parameters();
-        let present = self.journal.borrow().all().count();
-        for number in present as u32..self.journal_files.get() as u32 {
-            if self.stopped.get() || self.is_offline() {
-                break;
-            }
-            let direct = self.direct.get();
-            let file = Journal::create(&self.ring, &path, chain, number, bytes, direct).await?;
-            // From here on it is one of them, and may be waited for.
-            self.journal.borrow_mut().add(file.clone());
-            self.work.notify();
-            prepare_rest(&file).await?;
-        }
+    async fn add_journal_files(&self) -> io::Result<()> {
+        while !self.stopped.get() && !self.is_offline() && self.add_journal_file().await? {}
         Ok(())
     }
 
@@ -469,24 +457,30 @@ impl CoreDir {
         for file in &present {
             self.patiently(async || prepare_rest(file).await).await?;
         }
-        let (path, chain, bytes) = self.journal.borrow().parameters();
         // Those that carried a predecessor's bytes may be more than it begins with; one is for what comes.
         let wanted = self.journal_files.get().max(present.len() + 1);
         self.journal_files.set(wanted.min(self.journal_files_max));
-        for number in present.len() as u32..self.journal_files.get() as u32 {
-            let direct = self.direct.get();
-            let create = async || {
-                let file = Journal::create(&self.ring, &path, chain, number, bytes, direct).await?;
-                prepare_rest(&file).await?;
-                Ok(file)
-            };
-            let Some(file) = self.patiently(create).await? else {
-                return Ok(());
-            };
-            self.journal.borrow_mut().add(file);
-            self.work.notify();
-        }
+        while self
+            .patiently(async || self.add_journal_file().await)
+            .await?
+            == Some(true)
+        {}
         Ok(())
+    }
+
+    /// False when all files are there that the journal is to have.
+    async fn add_journal_file(&self) -> io::Result<bool> {
+        let (path, chain, bytes) = self.journal.borrow().parameters();
+        let (present, direct) = (self.journal.borrow().all().count(), self.direct.get());
+        if present >= self.journal_files.get() {
+            return Ok(false);
+        }
+        let file = Journal::create(&self.ring, &path, chain, present as u32, bytes, direct).await?;
+        // From here on it is one of them, and may be waited for.
+        self.journal.borrow_mut().add(file.clone());
+        self.work.notify();
+        self.patiently(async || prepare_rest(&file).await).await?;
+        Ok(true)
     }
 
     /// Tries again as long as it is for want of space or descriptors; `None` when the store ends before.

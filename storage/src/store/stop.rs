@@ -9,7 +9,7 @@ use millstream_ring::{Ring, fs};
 use super::core_dir::{CoreDir, Errand};
 use super::event::{Local, join_all};
 use crate::checkpoint::{OffsetFile, PartitionOffset, write_epochs, write_offsets};
-use crate::dir::{self, Mark};
+use crate::dir::{self, DirError, Mark};
 use crate::error::OpenError;
 use crate::log::Log;
 use crate::recovery::Stopped;
@@ -18,6 +18,38 @@ use crate::recovery::Stopped;
 const RETRY: Duration = Duration::from_millis(500);
 /// Logs closed at the same time.
 const LOGS_AT_ONCE: usize = 32;
+/// So long a clean stop waits for descriptors, all in all, before it leaves the rest to the next start.
+const DESCRIPTORS_WAIT: Duration = Duration::from_secs(10);
+/// Wait before it looks again whether there are some.
+const DESCRIPTORS_RETRY: Duration = Duration::from_millis(20);
+
+/// How long a stop still waits for descriptors.
+pub(super) struct Patience {
+    ring: Ring,
+    /// By the ring's clock.
+    until: Duration,
+}
+
+impl Patience {
+    pub fn new(ring: &Ring) -> Patience {
+        Patience {
+            ring: ring.clone(),
+            until: ring.now() + DESCRIPTORS_WAIT,
+        }
+    }
+
+    /// Does `work` again as long as it fails for want of a descriptor.
+    pub async fn with<T>(&self, work: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match work().await {
+                Err(cause) if dir::lacks_descriptors(&cause) && self.ring.now() < self.until => {
+                    self.ring.sleep(DESCRIPTORS_RETRY).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}
 
 impl CoreDir {
     /// Ends the background tasks, each at its next pause, and waits for them.
@@ -37,13 +69,15 @@ impl CoreDir {
     }
 
     /// Brings every log's files to what Kafka leaves behind: cut, indexed, with snapshot and epochs.
-    pub(super) async fn close_files(&self) -> io::Result<()> {
+    pub(super) async fn close_files(&self, patience: &Patience) -> io::Result<()> {
         let mut logs: Vec<Rc<Log>> = self.logs.borrow().values().cloned().collect();
         logs.retain(|log| log.state.borrow().unclean);
         for some in logs.chunks(LOGS_AT_ONCE) {
             let closing = some
                 .iter()
-                .map(|log| Box::pin(self.close_log(log)) as Local<'_, _>)
+                .map(|log| {
+                    Box::pin(patience.with(async || self.close_log(log).await)) as Local<'_, _>
+                })
                 .collect();
             join_all::<io::Result<()>>(closing)
                 .await
@@ -103,9 +137,12 @@ impl CoreDir {
                 core: chain.core,
                 number,
             };
-            fs::unlink(&self.ring, &name.path(&path)).await?;
+            match fs::unlink(&self.ring, &name.path(&path)).await {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
         }
-        fs::sync_dir(&self.ring, &path).await
+        self.files.sync_dir(&path).await
     }
 
     /// Takes a deleted log's directory out of the way, then removes it slowly.
@@ -185,6 +222,7 @@ impl Stopped {
         let Some(first) = all.first() else {
             return Ok(());
         };
+        let patience = Patience::new(ring);
         for (index, data) in first.dirs.iter().enumerate() {
             if data.offline().is_some() {
                 continue;
@@ -199,10 +237,22 @@ impl Stopped {
                 (OffsetFile::Replication, &ends),
             ];
             for (file, rows) in files {
-                let written = write_offsets(ring, data.path(), file, rows).await;
-                written.map_err(|e| OpenError::io("write the checkpoints in", data.path(), e))?;
+                let written =
+                    patience.with(async || write_offsets(ring, data.path(), file, rows).await);
+                written
+                    .await
+                    .map_err(|e| OpenError::io("write the checkpoints in", data.path(), e))?;
             }
-            data.finish_clean(ring, first.generation).await?;
+            let marked = patience.with(async || {
+                match data.finish_clean(ring, first.generation).await {
+                    // What a descriptor was missing for is done again, all else is told as it is.
+                    Err(DirError::Io { cause, .. }) if dir::lacks_descriptors(&cause) => Err(cause),
+                    other => Ok(other),
+                }
+            });
+            marked
+                .await
+                .map_err(|e| OpenError::io("mark as clean", data.path(), e))??;
         }
         Ok(())
     }

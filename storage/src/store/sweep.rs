@@ -59,7 +59,7 @@ impl CoreDir {
             }
         }
         if !found.is_empty() {
-            fs::sync_dir(&self.ring, &log.path()).await?;
+            self.files.sync_dir(&log.path()).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Workload {
     /// A new log goes to one of so many data directories.
     pub dirs: usize,
     pub config: LogConfig,
+    /// What it became for each log: see [`Workload::class`].
+    pub classes: BTreeMap<i32, LogConfig>,
     /// Size of the largest batches.
     pub large: usize,
 }
@@ -57,7 +60,7 @@ pub fn listen(stores: &Rc<Stores>, model: &Shared) {
 
 impl Workload {
     /// Takes over the logs that are there.
-    pub fn adopt(&self) {
+    pub fn adopt(&mut self) {
         let known: Vec<(i32, LogId)> = {
             let model = self.model.borrow();
             let ours = model.range(self.logs.clone());
@@ -69,8 +72,26 @@ impl Workload {
         }
     }
 
-    fn adorn(&self, n: i32, log: &Log) {
-        log.set_config(self.config);
+    /// One log in three is acknowledged when it is written, and flushed by number, by time, or only for who waits. In each
+    /// life it may be another.
+    fn class(&mut self) -> LogConfig {
+        let (flush_messages, flush_ms) = match self.rng.random_range(0..9) {
+            0 => (self.rng.random_range(2..100), i64::MAX),
+            1 => (i64::MAX, self.rng.random_range(1..30)),
+            2 => (i64::MAX, i64::MAX),
+            _ => (1, i64::MAX),
+        };
+        LogConfig {
+            flush_messages,
+            flush_ms,
+            ..self.config
+        }
+    }
+
+    fn adorn(&mut self, n: i32, log: &Log) {
+        let class = self.class();
+        self.classes.insert(n, class);
+        log.set_config(class);
         let (model, id) = (Rc::downgrade(&self.model), log.id());
         log.set_snapshot_source(Box::new(move || {
             let Some(model) = model.upgrade() else {
@@ -160,6 +181,13 @@ impl Workload {
         let last = self.model.borrow()[&n].open.last().copied();
         if let Some((ticket, end)) = last {
             self.stores.of(n).wait(ticket).await.expect("flushed");
+            if ticket.when_written {
+                // That alone does not outlive a power cut. What somebody waits for does.
+                if self.rng.random_bool(0.5) {
+                    return;
+                }
+                self.log(n).flushed().await.expect("flushed");
+            }
             assert!(self.model.borrow()[&n].acked >= end, "told so");
         }
     }
@@ -192,7 +220,7 @@ impl Workload {
         log.set_config(LogConfig {
             retention_bytes,
             retention_ms: -1,
-            ..self.config
+            ..self.classes[&n]
         });
         let end = log.log_end_offset();
         self.model
@@ -201,7 +229,7 @@ impl Workload {
             .expect("there")
             .start_max = end;
         log.retain(0).await.expect("retains");
-        log.set_config(self.config);
+        log.set_config(self.classes[&n]);
         let mut model = self.model.borrow_mut();
         let model = model.get_mut(&n).expect("there");
         model.start = log.log_start_offset();

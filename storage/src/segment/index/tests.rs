@@ -226,8 +226,17 @@ proptest! {
                 let from = active.resume_position();
                 spans[..i].iter().filter(|s| s.position >= from).for_each(|s| active.push(*s));
             }
-            active.push(*span);
+            if i % 3 == 1 {
+                // A write that failed, and a batch that came meanwhile.
+                let taken = active.take_unwritten();
+                active.push(*span);
+                active.put_back(taken);
+            } else {
+                active.push(*span);
+            }
         }
+        let taken = active.finish();
+        active.put_back(taken);
         write(active.finish(), &mut index_file, &mut time_file);
         prop_assert_eq!(index_file, offsets.encode());
         prop_assert_eq!(time_file, times.encode());
