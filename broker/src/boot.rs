@@ -61,7 +61,7 @@ pub(crate) struct Boot {
     /// `directory.id` of each data directory, in the order of `log.dirs`.
     pub(crate) directories: Vec<Uuid>,
     opened: Opened,
-    /// Topics that were deleted lately: their logs may still be there.
+    /// Topics that were deleted, and whose logs may still be there.
     removed: HashSet<Uuid>,
     cores: usize,
 }
@@ -73,8 +73,8 @@ pub(crate) async fn open(ring: &Ring, config: &Config, cores: usize) -> Result<B
     // A predecessor that is still stopping writes metadata until its lock is gone.
     let locked = millstream_storage::lock(ring, &options).await?;
     let metadata_directory = metadata_directory(config)?;
-    let (state, mut found) = MetadataLog::read(ring, metadata_directory).await?;
-    let removed = std::mem::take(&mut found.removed);
+    let (state, found) = MetadataLog::read(ring, metadata_directory).await?;
+    let removed = state.removed().keys().copied().collect();
     let options = StorageOptions {
         cluster_id: cluster_id(config, &state),
         ..options

@@ -11,8 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_protocol::error::ErrorCode;
+use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{
-    Command, Context, Entry, Image, NewTopic, Refusal, Reply, State, topics,
+    Command, Context, Entry, Image, NewTopic, Refusal, Reply, State, log, topics,
 };
 
 use crate::coordinator::OFFSETS_TOPIC;
@@ -80,12 +81,24 @@ impl Controller {
         let Some(shard) = shard else { return Ok(reply) };
         apply::publish(shard, self.image(), entry.records).await;
         if self.log.wants_snapshot() {
-            let image = self.image();
-            if let Err(error) = self.log.snapshot(&image).await {
-                tracing::error!("the metadata snapshot cannot be written: {error}");
-            }
+            self.take_snapshot(shard).await;
         }
         Ok(reply)
+    }
+
+    /// All that came of the log's entries is done, except in a data directory that could not be asked.
+    async fn take_snapshot(&self, shard: &Shard) {
+        let online: Vec<Uuid> = std::iter::zip(&*shard.directories, shard.store.dirs())
+            .filter(|(_, directory)| directory.offline.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        self.state
+            .borrow_mut()
+            .logs_are_deleted(|directory| online.contains(directory));
+        let bytes = log::encode_snapshot(&self.state.borrow());
+        if let Err(error) = self.log.snapshot(bytes).await {
+            tracing::error!("the metadata snapshot cannot be written: {error}");
+        }
     }
 
     async fn next_producer_id(&self, shard: &Rc<Shard>) -> Result<i64, Refusal> {
@@ -158,8 +171,8 @@ pub(crate) async fn create_offsets_topic(shard: &Rc<Shard>) -> Result<(), Refusa
 }
 
 /// A random topic id, never one of the reserved ones (all zero, or ending in one).
-pub(crate) fn new_topic_id() -> millstream_protocol::uuid::Uuid {
-    millstream_protocol::uuid::Uuid(*uuid::Uuid::new_v4().as_bytes())
+pub(crate) fn new_topic_id() -> Uuid {
+    Uuid(*uuid::Uuid::new_v4().as_bytes())
 }
 
 /// `Topic.validate`: 1 to 249 of `[a-zA-Z0-9._-]`, and not `.` or `..`.

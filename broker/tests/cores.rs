@@ -6,6 +6,7 @@ mod harness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,10 @@ use millstream_protocol::messages::fetch::{
 };
 use millstream_protocol::messages::find_coordinator::{
     FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use millstream_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use millstream_protocol::messages::init_producer_id::{
     InitProducerIdRequest, InitProducerIdResponse,
@@ -435,6 +440,79 @@ fn logs_follow_the_cores_there_are() {
     assert_eq!(strays(&node), Vec::<String>::new());
 }
 
+#[test]
+fn a_directory_that_was_away_gives_up_what_was_deleted_meanwhile() {
+    let (mut node, away) = (Node::new(&[]), tempfile::tempdir().expect("a directory"));
+    let near = node.data().display().to_string();
+    let both = format!("log.dirs={near},{}", away.path().display());
+    let alone = format!("log.dirs={near}");
+    node.sets = vec![both.clone()];
+    node.start();
+    let mut wire = node.connect();
+    wire.create("gone", 4);
+    wire.create("kept", 4);
+    for partition in 0..4 {
+        for topic in ["gone", "kept"] {
+            let said = wire.produce(topic, partition, batch(&[b"before"]));
+            assert_eq!(said.error_code, 0);
+        }
+    }
+    assert_eq!(node.stop(), Some(0));
+    assert!(names(away.path()).iter().any(|n| n.starts_with("gone-")));
+
+    node.sets = vec![alone];
+    node.start();
+    let mut wire = node.connect();
+    delete(&mut wire, "gone");
+    wire.create("gone", 4);
+    // A snapshot takes the place of the entry that tells of the deletion.
+    let snapshot = node.data().join(".millstream-metadata-snapshot");
+    for round in 0.. {
+        if snapshot.exists() {
+            break;
+        }
+        assert!(round < 1000, "no snapshot after {round} large entries");
+        alter_at_length(&mut wire, "gone", round);
+    }
+    assert_eq!(node.stop(), Some(0));
+
+    node.sets = vec![both];
+    node.start();
+    let mut wire = node.connect();
+    let there = names(away.path());
+    let old = |name: &&String| name.starts_with("gone-") && !name.ends_with("-delete");
+    assert_eq!(there.iter().find(old), None, "{there:?}");
+    for partition in 0..4 {
+        let said = wire.values("kept", partition, 0);
+        assert_eq!(said, [(0, b"before".to_vec())]);
+        assert_eq!(wire.values("gone", partition, 0), []);
+    }
+}
+
+/// Changes a topic's configuration by an entry of 64 KiB.
+fn alter_at_length(wire: &mut Wire, topic: &str, round: usize) {
+    let value = format!("{}:1", round + 1) + &",0:1".repeat(8_000);
+    let config = |name: &'static str| AlterableConfig {
+        name: name.into(),
+        value: Some(value.as_str().into()),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 2,
+        resource_name: topic.into(),
+        configs: vec![
+            config("leader.replication.throttled.replicas"),
+            config("follower.replication.throttled.replicas"),
+        ],
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![resource],
+        ..Default::default()
+    };
+    let answer: IncrementalAlterConfigsResponse<'_> = wire.ask(1, &request);
+    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+}
+
 /// A core this process may run on, as the kernel lists them: `0-3,8`.
 fn first_core() -> String {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
@@ -447,10 +525,17 @@ fn first_core() -> String {
 
 /// Directories that no topic is known for.
 fn strays(node: &Node) -> Vec<String> {
-    let names = std::fs::read_dir(node.data()).expect("the data directory is there");
-    let names = names.map(|entry| entry.expect("it can be listed").file_name());
-    let names = names.map(|name| name.to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with("-stray")).collect()
+    let mut names = names(&node.data());
+    names.retain(|name| name.ends_with("-stray"));
+    names
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("the data directory is there");
+    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 fn deletion(name: &str) -> DeleteTopicsRequest<'_> {

@@ -6,13 +6,11 @@
 //! padding: the file is written through the page cache and flushed, for it is small and rarely written.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use millstream_protocol::uuid::Uuid;
 use millstream_ring::{File, Open, Ring, fs};
-use millstream_state::controller::{Entry, Image, Position, Record, State, log};
+use millstream_state::controller::{Entry, Position, State, log};
 
 /// Kafka ignores plain files in a data directory.
 const LOG: &str = ".millstream-metadata-log";
@@ -77,7 +75,6 @@ impl MetadataLog {
         let path = directory.join(LOG);
         let bytes = read_file(ring, &path).await?;
         let mut entries = log::decode_log(&bytes, state.position());
-        let mut removed = HashSet::new();
         while let Some(entry) = entries.next() {
             let corrupt = |cause| MetadataError::Corrupt {
                 path: path.clone(),
@@ -89,10 +86,6 @@ impl MetadataLog {
                 let at = entries.end();
                 corrupt(log::LogError::Payload { at, cause })
             })?;
-            removed.extend(entry.records.iter().filter_map(|record| match record {
-                Record::RemoveTopic { topic_id } => Some(*topic_id),
-                _ => None,
-            }));
         }
         let end = entries.end() as u64;
         let torn = end < bytes.len() as u64;
@@ -102,7 +95,6 @@ impl MetadataLog {
                 end,
                 torn,
                 snapshot_bytes: snapshot.len() as u64,
-                removed,
             },
         ))
     }
@@ -178,9 +170,8 @@ impl MetadataLog {
         self.end.get() > LOG_BYTES_MAX.max(self.snapshot_bytes.get())
     }
 
-    /// Replaces the log by a snapshot of the image that its entries led to.
-    pub(crate) async fn snapshot(&self, image: &Image) -> io::Result<()> {
-        let bytes = log::encode_snapshot(image);
+    /// Replaces the log by a snapshot of the state that its entries led to, encoded.
+    pub(crate) async fn snapshot(&self, bytes: Vec<u8>) -> io::Result<()> {
         fs::write_durably(&self.ring, &self.directory.join(SNAPSHOT), &bytes).await?;
         self.snapshot_bytes.set(bytes.len() as u64);
         // An entry written over old ones that come back after a crash would look like damage.
@@ -198,9 +189,6 @@ pub(crate) struct Found {
     end: u64,
     torn: bool,
     snapshot_bytes: u64,
-    /// Topics that entries behind the snapshot delete. A snapshot is taken only when all that came of its entries is
-    /// done, so no log outlives its topic unseen.
-    pub(crate) removed: HashSet<Uuid>,
 }
 
 async fn read_file(ring: &Ring, path: &Path) -> Result<Vec<u8>, MetadataError> {

@@ -22,6 +22,7 @@ pub mod placement;
 pub mod producer_ids;
 pub mod quorum;
 pub mod record;
+mod removed;
 pub mod topics;
 
 // The compiler's output, read only through its verifying root function (see `record`).
@@ -178,6 +179,7 @@ pub struct State {
     /// apart, so two such topics may not coexist.
     colliding: BTreeMap<String, BTreeSet<Arc<str>>>,
     load: placement::Load,
+    removed: removed::Removed,
 }
 
 impl Default for State {
@@ -193,6 +195,7 @@ impl State {
             image: Image::empty(),
             colliding: BTreeMap::new(),
             load: placement::Load::default(),
+            removed: removed::Removed::new(),
         }
     }
 

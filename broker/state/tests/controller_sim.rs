@@ -289,7 +289,7 @@ impl Simulation {
     }
 
     fn take_snapshot(&mut self) {
-        self.snapshot = Some(log::encode_snapshot(&self.state.image()));
+        self.snapshot = Some(log::encode_snapshot(&self.state));
         // A crash may come before the log is cut; then it holds entries that the snapshot has too.
         if self.random.random_bool(0.7) {
             self.log.clear();

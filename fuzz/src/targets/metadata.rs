@@ -115,7 +115,7 @@ fn seeds() -> Vec<Vec<u8>> {
         };
         encode_entry(&entry, position.index - 1, &mut log);
         state.replay(&entry);
-        snapshots.push(encode_snapshot(&state.image()));
+        snapshots.push(encode_snapshot(&state));
     }
     let mut seeds = Vec::new();
     for flags in 0..2 {
@@ -137,7 +137,7 @@ fn run(bytes: &[u8]) {
     }
     if flags & 2 != 0 {
         if let Ok(state) = decode_snapshot(&bytes) {
-            let again = decode_snapshot(&encode_snapshot(&state.image()));
+            let again = decode_snapshot(&encode_snapshot(&state));
             assert_eq!(again.map(|state| state.image()), Ok(state.image()));
         }
         return;

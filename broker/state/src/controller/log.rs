@@ -15,11 +15,11 @@
 //! device blocks and never touch a flushed block again. `flushed` tells a torn write from damage: an entry that does not
 //! check out was never acknowledged unless a later one says that it was flushed.
 //!
-//! A snapshot holds the records of one image, in entries that all carry the image's position; `flushed` counts them down
+//! A snapshot holds records that lead to one state, in entries that all carry its position; `flushed` counts them down
 //! to 0, so that a snapshot cut short is noticed.
 
 use super::State;
-use super::image::{Image, Position, Topic};
+use super::image::{Position, Topic};
 use super::record::{self, Entry, Record, RecordError};
 
 /// Largest payload; a longer length is damage. 10,000 new partitions make about 1 MiB; the largest entry of all is a
@@ -261,11 +261,11 @@ fn flushed_behind(bytes: &[u8], at: usize, before: Option<Position>) -> bool {
     })
 }
 
-/// The image as a snapshot file: to be written beside the old one and renamed over it.
-pub fn encode_snapshot(image: &Image) -> Vec<u8> {
+/// The state as a snapshot file: to be written beside the old one and renamed over it.
+pub fn encode_snapshot(state: &State) -> Vec<u8> {
     let mut groups: Vec<Vec<Record>> = vec![Vec::new()];
     let mut weight = 0;
-    for record in image.records() {
+    for record in state.removed_records().chain(state.image.records()) {
         let group = groups.last_mut().expect("starts with one");
         weight += match &record {
             Record::Topic(Topic { partitions, .. }) | Record::Partitions { partitions, .. } => {
@@ -282,7 +282,7 @@ pub fn encode_snapshot(image: &Image) -> Vec<u8> {
     }
     let mut out = Vec::new();
     for (left, records) in (0..groups.len() as i64).rev().zip(&groups) {
-        encode_frame(image.position(), left, records, &mut out);
+        encode_frame(state.position(), left, records, &mut out);
     }
     out
 }

@@ -223,6 +223,7 @@ impl State {
 
     pub(super) fn replay_remove_topic(&mut self, topic_id: Uuid) {
         let topic = self.topic_of_record(topic_id);
+        self.note_removed(&topic);
         topic
             .partitions
             .iter()

@@ -263,7 +263,7 @@ fn a_snapshot_is_whole_or_refused() {
     for index in 0..4 {
         state.replay(&entry(1, index));
     }
-    let bytes = encode_snapshot(&state.image());
+    let bytes = encode_snapshot(&state);
     let restored = decode_snapshot(&bytes).expect("whole");
     assert!(restored == state);
     for cut in 0..bytes.len() {
@@ -278,7 +278,7 @@ fn a_snapshot_is_whole_or_refused() {
     assert!(
         decode_snapshot(&log(3).0).is_err_and(|error| matches!(error, LogError::OutOfOrder { .. }))
     );
-    let empty = decode_snapshot(&encode_snapshot(&State::new().image())).expect("whole");
+    let empty = decode_snapshot(&encode_snapshot(&State::new())).expect("whole");
     assert!(empty == State::new());
 }
 
@@ -308,7 +308,7 @@ fn a_large_snapshot_has_entries_of_bounded_size() {
         position: Position { epoch: 1, index: 0 },
         records: vec![Record::Topic(topic)],
     });
-    let bytes = encode_snapshot(&state.image());
+    let bytes = encode_snapshot(&state);
     let first = end_of_first(&bytes);
     assert!(
         first < bytes.len() / 2,
