@@ -236,9 +236,11 @@ class Checker:
                                   "auto.offset.reset": "error", "message.max.bytes": 4 << 20, "check.crcs": True,
                                   "fetch.wait.max.ms": 20, "fetch.error.backoff.ms": 20, **QUIET})
 
-    def check(self, cut, since=None, exact=False):
+    def check(self, cut, since=None, exact=False, doubtful=()):
         """What is wrong, as a list of sentences. `since`: the first record to read by partition, else all there are.
-        `exact`: every answer is in, so nothing but what was promised may be there."""
+        `exact`: every answer is in, so nothing but what was promised may be there. `doubtful`: spans of positions in which
+        no promise of a topic's creation or deletion counts."""
+        self.doubtful = doubtful
         with self.ledger.changing:
             topics = self.consumer.list_topics(timeout=60).topics
             briefs = [self.check_name(name, name in topics, cut) for name in BRIEF]
@@ -260,13 +262,16 @@ class Checker:
             if there:
                 self.wrong.append(f"{name}: it is there before it was created")
             return None
-        promised = life.created is not None and life.created <= cut
+        promised = self.counts(life.created, cut)
         asked = life.delete_sent is not None and life.delete_sent < cut
         if not there and promised and not asked:
             self.wrong.append(f"{name}: its creation was acknowledged, and it is gone")
-        if there and life.deleted is not None and life.deleted <= cut:
+        if there and self.counts(life.deleted, cut):
             self.wrong.append(f"{name}: its deletion was acknowledged, and it is there")
         return life.partition if there else None
+
+    def counts(self, promise, cut):
+        return promise is not None and promise <= cut and not any(begin <= promise <= end for begin, end in self.doubtful)
 
     def check_partition(self, partition, cut, since, exact):
         promised = partition.promised_end(cut)

@@ -28,12 +28,15 @@ class Rounds:
         self.dirs = ",".join(os.path.join(self.mount.path, name) for name in names)
         self.broker = machine.Broker(options.broker, home, SETS)
         self.ended_alone = self.records = 0
+        # XFS: when a shutdown drops what its journal was about to write, an fsync that waits for that may say success
+        # (xlog_cil_force_seq finds nothing to wait for any more). The metadata log grows with each entry and depends on it.
+        self.doubtful = []
 
     def run(self):
         self.start()
         # One in flight: librdkafka takes KAFKA_STORAGE_ERROR for "not stored", and where more was under way behind it begins
         # a new epoch and sends all again, also what was stored: doubled by the client, not by the broker.
-        ledger = Ledger(self.broker.bootstrap, self.options.seed, in_flight=1)
+        ledger = Ledger(self.broker.bootstrap, self.options.seed, position=time.monotonic, in_flight=1)
         ledger.start()
         done = {}
         for number in range(self.options.rounds):
@@ -57,7 +60,7 @@ class Rounds:
 
     def held(self, when, ledger, since, exact=False):
         checker = Checker(self.broker.bootstrap, ledger)
-        wrong = checker.check(FOREVER, since, exact) + ledger.trouble
+        wrong = checker.check(FOREVER, since, exact, self.doubtful) + ledger.trouble
         self.records += checker.records
         if wrong:
             raise RuntimeError(f"{self.kind}, {when}:\n  " + "\n  ".join(wrong[:20]) + f"\n{self.broker.said()}")
@@ -93,6 +96,7 @@ class Rounds:
 
     def fail(self):
         """The file system stops; the broker ends by itself or is killed; the file system recovers from its own journal."""
+        begun = time.monotonic()
         self.mount.shut_down()
         if self.broker.process.poll() is None:
             try:
@@ -103,6 +107,8 @@ class Rounds:
         self.broker.kill()
         self.mount.umount()
         self.mount.mount()
+        if self.kind == "xfs":
+            self.doubtful.append((begun, time.monotonic()))
 
     def start(self, wait=True):
         self.broker.start(self.dirs, self.random.choice(self.options.cores))
