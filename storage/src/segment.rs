@@ -79,6 +79,16 @@ pub enum SegmentError {
         /// In the file.
         position: u64,
     },
+    /// A batch whose offsets belong elsewhere. The checksum does not cover the base offset.
+    #[error(
+        "the record batch at position {position} begins at offset {offset}, which is out of order"
+    )]
+    Order {
+        /// In the file.
+        position: u64,
+        /// Its base offset.
+        offset: i64,
+    },
 }
 
 /// The bytes of `[from, from + len)` that lie below `end`. With direct I/O whole blocks are read and cut to size.

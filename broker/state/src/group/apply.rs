@@ -40,7 +40,10 @@ impl Coordinator {
                 if entry.offsets.remove(&topic, partition) {
                     self.forget_topic(&topic, &group);
                 }
-                self.remove_group_if_unused(&group);
+                // Live, a group without offsets stays until its next expiry round, as in Kafka.
+                if !self.loaded {
+                    self.remove_group_if_unused(&group);
+                }
             }
             Record::Group {
                 group,

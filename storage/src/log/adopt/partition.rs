@@ -1,6 +1,7 @@
 //! One partition: its segments in order, each trusted or verified, and what belongs to them.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
@@ -124,10 +125,12 @@ impl Partition<'_> {
             Err(error) => error,
         };
         let mut epochs = Epochs::default();
-        for &base in bases {
+        for (i, &base) in bases.iter().enumerate() {
             // Of a damaged segment counts what is before the damage; its verification will speak of it.
             let _ = self
-                .scan(base, |_, header| verify::note_epoch(&mut epochs, header))
+                .scan(base, bases.get(i + 1).copied(), |_, header| {
+                    verify::note_epoch(&mut epochs, header)
+                })
                 .await?;
         }
         self.repairs
@@ -205,13 +208,12 @@ impl Partition<'_> {
         let path = self.path.join(file_name(base, FileKind::Log));
         let (bytes, modified_ms) = size_and_age(&path).map_err(|cause| io_error(&path, cause))?;
         let first_timestamp = self.first_timestamp(base, bytes).await?;
-        let end_bound = next_base.unwrap_or(i64::MAX);
-        let (offsets, times) = match self.read_indexes(base, end_bound, bytes).await? {
+        let (offsets, times) = match self.read_indexes(base, next_base, bytes).await? {
             Ok(indexes) => indexes,
             Err(reason) => {
                 let mut spans = Vec::new();
                 let scanned = self
-                    .scan(base, |position, header| {
+                    .scan(base, next_base, |position, header| {
                         spans.extend(span(position, header))
                     })
                     .await?;
@@ -285,9 +287,8 @@ impl Partition<'_> {
             .await?;
         let mut scan = HeaderScan::new(file, Access::Buffered, from, info.bytes);
         while let Some((position, header)) = scan.next().await? {
-            if header.base_offset < info.end_offset {
-                return Err(SegmentError::Torn { position });
-            }
+            let bounds = info.end_offset..end_bound(info.base_offset, None);
+            in_order(position, &header, bounds)?;
             info.end_offset = header.next_offset();
             if header.max_timestamp > info.largest_timestamp {
                 info.largest_timestamp = header.max_timestamp;
@@ -300,7 +301,7 @@ impl Partition<'_> {
     async fn read_indexes(
         &self,
         base: i64,
-        end_bound: i64,
+        next_base: Option<i64>,
         log_bytes: u64,
     ) -> Result<Result<(OffsetIndex, TimeIndex), String>, AdoptError> {
         let index = self
@@ -314,14 +315,18 @@ impl Partition<'_> {
         };
         let decoded = || -> Result<_, IndexError> {
             let offsets = OffsetIndex::decode(base, &index, log_bytes)?;
-            Ok((offsets, TimeIndex::decode(base, end_bound, &times)?))
+            Ok((
+                offsets,
+                TimeIndex::decode(base, end_bound(base, next_base), &times)?,
+            ))
         };
         let (offsets, entries) = match decoded() {
             Ok(decoded) => decoded,
             Err(error) => return Ok(Err(error.to_string())),
         };
         // Kafka adds an entry when it closes or rolls a segment.
-        if log_bytes > 0 && entries.last().is_none() && self.has_timestamps(base).await? {
+        if log_bytes > 0 && entries.last().is_none() && self.has_timestamps(base, next_base).await?
+        {
             return Ok(Err("the time index is empty".to_owned()));
         }
         // Padding goes: entries are appended behind the last one from now on.
@@ -331,10 +336,12 @@ impl Partition<'_> {
         Ok(Ok((offsets, entries)))
     }
 
-    async fn has_timestamps(&self, base: i64) -> Result<bool, AdoptError> {
+    async fn has_timestamps(&self, base: i64, next_base: Option<i64>) -> Result<bool, AdoptError> {
         let mut any = false;
         let _ = self
-            .scan(base, |_, header| any |= header.max_timestamp >= 0)
+            .scan(base, next_base, |_, header| {
+                any |= header.max_timestamp >= 0
+            })
             .await?;
         Ok(any)
     }
@@ -403,22 +410,28 @@ impl Partition<'_> {
         let mut open = OpenTransactions::new(&entries);
         for segment in before.iter().filter(|s| s.end_offset > from) {
             let note = |_, header: &BatchHeader| open.pass(header, from);
-            let _ = self.scan(segment.base_offset, note).await?;
+            let (base, end) = (segment.base_offset, segment.end_offset);
+            let _ = self.scan(base, Some(end), note).await?;
         }
         Ok(open)
     }
 
-    /// Walks all headers of a segment. The inner error says where that ends early; only the system's are the outer one.
+    /// Walks the headers of a segment's batches as far as they are in order. The inner error says where that ends early; only
+    /// the system's are the outer one.
     async fn scan(
         &self,
         base: i64,
+        next_base: Option<i64>,
         mut note: impl FnMut(u64, &BatchHeader),
     ) -> Result<Result<(), SegmentError>, AdoptError> {
         let walk = async {
             let file = self.open(&file_name(base, FileKind::Log)).await?;
             let bytes = file.len().await?;
             let mut scan = HeaderScan::new(file, Access::Buffered, 0, bytes);
+            let (mut next, end) = (base, end_bound(base, next_base));
             while let Some((position, header)) = scan.next().await? {
+                in_order(position, &header, next..end)?;
+                next = header.next_offset();
                 note(position, &header);
             }
             Ok(())
@@ -492,6 +505,21 @@ impl Partition<'_> {
 }
 
 /// What the indexes need of a batch; None where its position does not fit into them.
+/// No batch of the segment at `base` reaches this offset: the next segment has it, or an index entry's 31 bits end.
+pub(super) fn end_bound(base: i64, next_base: Option<i64>) -> i64 {
+    let entries = base.saturating_add(i64::from(i32::MAX)).saturating_add(1);
+    next_base.map_or(entries, |next| next.min(entries))
+}
+
+/// A batch has its place between those before it and the end of its segment, whatever its header says.
+fn in_order(position: u64, header: &BatchHeader, bounds: Range<i64>) -> Result<(), SegmentError> {
+    if header.base_offset < bounds.start || header.last_offset() >= bounds.end {
+        let offset = header.base_offset;
+        return Err(SegmentError::Order { position, offset });
+    }
+    Ok(())
+}
+
 pub(super) fn span(position: u64, header: &BatchHeader) -> Option<BatchSpan> {
     Some(BatchSpan {
         position: u32::try_from(position).ok()?,

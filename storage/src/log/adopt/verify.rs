@@ -5,7 +5,7 @@ use std::io;
 use millstream_protocol::batch::{self, BatchError, BatchHeader, ControlType};
 use millstream_ring::{Bytes, File, fs};
 
-use super::partition::{Loaded, Partition, size_and_age, span};
+use super::partition::{Loaded, Partition, end_bound, size_and_age, span};
 use super::transactions::OpenTransactions;
 use super::{AdoptError, io_error};
 use crate::dir::{FileKind, file_name};
@@ -183,14 +183,12 @@ struct Walk {
 
 impl Walk {
     fn new(file: File, base: i64, next_base: Option<i64>, bytes: u64) -> Walk {
-        // Index entries have 31 bits for an offset.
-        let end_bound = base.saturating_add(i64::from(i32::MAX)).saturating_add(1);
         Walk {
             file,
             bytes,
             position: 0,
             next_offset: base,
-            end_bound: next_base.map_or(end_bound, |next| next.min(end_bound)),
+            end_bound: end_bound(base, next_base),
             problem: None,
             window: Bytes::new(),
             window_at: 0,

@@ -297,6 +297,17 @@ fn offsets_of_a_live_group_of_another_kind_are_not_deleted() {
 }
 
 #[test]
+fn a_group_whose_last_offset_was_deleted_stays_until_its_next_expiry_round() {
+    let mut m = Machine::new();
+    m.commit(commit("", -1));
+    m.durable();
+    delete_offsets(&mut m, "g", &[("u", 0)]);
+    assert_eq!(m.state(), "Empty");
+    m.pass(600_000);
+    assert_eq!((m.state(), m.coordinator.next_deadline()), ("Dead", None));
+}
+
+#[test]
 fn deleting_an_offset_that_is_on_its_way() {
     let mut m = Machine::new();
     m.commit(commit("", -1));
@@ -440,11 +451,9 @@ fn deleted_topics_take_their_offsets_along() {
         ),
         (-1, -1, -1, 1)
     );
-    assert_eq!(
-        m.coordinator.list(&[], &[]).len(),
-        1,
-        "a simple group ends with its last offset"
-    );
+    m.pass(600_000);
+    let left = m.coordinator.list(&[], &[]).len();
+    assert_eq!(left, 1, "a simple group ends after its last offset");
 }
 
 #[test]
