@@ -75,8 +75,9 @@ fn a_start_says_all_that_matters() {
 
 #[test]
 fn a_second_process_on_the_same_directory_is_refused() {
-    let node = Node::started(&["log.dir.lock.wait.ms=50"]);
-    let mut second = Node::new(&["log.dir.lock.wait.ms=50"]);
+    // That long nobody waits for one that lives.
+    let node = Node::started(&["log.dir.lock.wait.ms=3600000"]);
+    let mut second = Node::new(&["log.dir.lock.wait.ms=3600000"]);
     second
         .sets
         .push(format!("log.dirs={}", node.data().display()));

@@ -217,7 +217,7 @@ fn acquire(path: &Path, wait: Duration) -> io::Result<Option<DirLock>> {
         return Ok(lock);
     }
     tracing::warn!(
-        "{} is held by another process; waiting up to {} s, should that one be ending",
+        "{}: the last writes of a process that has ended are still on their way; waiting up to {} s for them",
         path.display(),
         wait.as_secs()
     );
