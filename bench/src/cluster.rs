@@ -2,6 +2,7 @@
 
 mod admin;
 mod call;
+pub mod transactions;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +21,9 @@ use millstream_protocol::messages::metadata::{
 
 use crate::Fault;
 use admin::leaders_answer;
-pub use admin::{ProducerId, coordinator, delete_topic, producer_ids};
+pub use admin::{
+    KeyType, ProducerId, coordinator, delete_topic, has_transactions, producer_id, producer_ids,
+};
 pub use call::{call, connect, receive, request, send};
 
 const METADATA_VERSION: i16 = 9;
@@ -28,7 +31,7 @@ const CREATE_TOPICS_VERSION: i16 = 5;
 /// Partitions created with one request: Kafka's controller does no more than 10,000 changes for one.
 const CREATED_TOGETHER: i32 = 2000;
 /// A JVM on one busy core takes a minute for some thousand partitions.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Between two looks: each asks for every partition, which is work for the broker, too.
 const LOOK: Duration = Duration::from_millis(100);

@@ -79,6 +79,11 @@ impl Window {
         self.wake();
     }
 
+    /// Requests again, after [`Window::stop`].
+    pub fn reopen(&self) {
+        self.stopped.set(false);
+    }
+
     /// Whether [`Window::stop`] was called.
     pub fn is_stopped(&self) -> bool {
         self.stopped.get()

@@ -3,7 +3,8 @@
 //! Producers stamp the first record of each batch with the run's number and the intended sending time; readers, in the
 //! same process and so on the same clock, look for it. A *group* is a set of readers that together get every record
 //! once; each reader asks for all its partitions in one Fetch. Groups do not join at the coordinator; with
-//! --commit-interval-ms their readers commit offsets as consumers without group management do.
+//! --commit-interval-ms their readers commit offsets as consumers without group management do. Where producers are
+//! transactional, readers see what is committed.
 
 mod reader;
 
@@ -12,14 +13,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::Fault;
-use crate::cluster;
+use crate::cluster::{self, KeyType};
 use crate::load::{self, Lane, Workload};
 use crate::produce;
 use crate::report::{self, Outcome};
 pub use reader::read;
 
-/// Roles of a run, in the order of the result's parts.
-const ROLES: [&str; 3] = ["end-to-end", "produce", "catch-up"];
+/// Roles of a run, in the order of the result's parts; behind them transactions, where there are any.
+const ROLES: [&str; 3] = ["end-to-end", produce::PART, "catch-up"];
+/// Fetch's isolation levels (KIP-98).
+const READ_UNCOMMITTED: i8 = 0;
+const READ_COMMITTED: i8 = 1;
 const ROLE_READ: usize = 0;
 const ROLE_PRODUCE: usize = 1;
 const ROLE_CATCH_UP: usize = 2;
@@ -73,6 +77,8 @@ pub struct Plan {
     partition_max_bytes: i32,
     min_bytes: i32,
     max_wait_ms: i32,
+    /// Committed records only, where producers are transactional.
+    isolation_level: i8,
 }
 
 /// Runs the command; whether it went without errors.
@@ -92,15 +98,20 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
     let targets = produce::targets(&options.produce)?;
     let producers = options.produce.load.connections;
     let plan = Arc::new(produce::Plan::new(&options.produce, producers, Some(run))?);
-    let mut lanes = produce::lanes(&options.produce, &targets, &plan)?;
+    let mut roles = ROLES[..if options.catch_up > 0 { 3 } else { 2 }].to_vec();
+    let mut lanes = produce::lanes(&options.produce, &targets, &plan, roles.len())?;
+    if options.produce.is_transactional() {
+        roles.push(produce::transactions::PART);
+    }
     for lane in &mut lanes {
         lane.role = ROLE_PRODUCE;
     }
+    let bootstrap = &options.produce.topics.bootstrap;
     let mut read = |group: String, catch_up: bool, role: usize, readers: usize| {
         let commits = match options.commit_interval_ms {
             0 => None,
             interval => Some(Commits {
-                coordinator: cluster::coordinator(&options.produce.topics.bootstrap, &group)?,
+                coordinator: cluster::coordinator(bootstrap, &group, KeyType::Group)?,
                 interval: Duration::from_millis(interval),
             }),
         };
@@ -113,6 +124,10 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
             partition_max_bytes: options.partition_max_bytes,
             min_bytes: options.min_bytes,
             max_wait_ms: options.max_wait_ms,
+            isolation_level: match options.produce.is_transactional() {
+                true => READ_COMMITTED,
+                false => READ_UNCOMMITTED,
+            },
         };
         // More readers than partitions would read twice.
         let readers = readers.min(targets.len());
@@ -128,8 +143,7 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
         let name = format!("bench-{run}-catch-up-{reader}");
         read(name, true, ROLE_CATCH_UP, 1)?;
     }
-    let roles = if options.catch_up > 0 { 3 } else { 2 };
-    let measured = load::run(&options.produce.load, lanes, &ROLES[..roles])?;
+    let measured = load::run(&options.produce.load, lanes, &roles)?;
     let title = format!(
         "end-to-end {}: {} partitions, {producers} producing connections, {} groups of {} readers, {} catching up, batches of {} bytes, {}",
         options.produce.topics.bootstrap,

@@ -160,7 +160,7 @@ pub async fn drive(
             &fetch_request(plan, &targets[at], offsets[at]),
         )?;
         let sent = due.unwrap_or_else(Instant::now);
-        let answer = link.call(ApiKey::Fetch, VERSION, request.bytes).await?;
+        let answer = link.call(request.bytes).await?;
         let received = Instant::now();
         let answer = read_answer(answer, plan.from, offsets[at])?;
         offsets[at] = answer.next_offset;

@@ -10,7 +10,7 @@ use millstream_ring::{Buffer, Bytes, Socket};
 
 use crate::Fault;
 use crate::cluster::{self, Target};
-use crate::connection::CORRELATION;
+use crate::connection::{CORRELATION, i32_at};
 
 const LIST_OFFSETS_VERSION: i16 = 7;
 /// ListOffsets' timestamp for the log's end.
@@ -37,12 +37,7 @@ impl Link {
     }
 
     /// Sends the request and returns its answer's frame, without the length.
-    pub async fn call(
-        &mut self,
-        api: ApiKey,
-        version: i16,
-        mut request: Vec<u8>,
-    ) -> Result<&[u8], Fault> {
+    pub async fn call(&mut self, mut request: Vec<u8>) -> Result<&[u8], Fault> {
         self.correlation = self.correlation.wrapping_add(1);
         request[CORRELATION..CORRELATION + 4].copy_from_slice(&self.correlation.to_be_bytes());
         self.socket.send(vec![Bytes::from(request)]).await?;
@@ -53,8 +48,7 @@ impl Link {
             self.buffer = Buffer::with_capacity(length);
         }
         self.receive_exactly(length).await?;
-        let (correlation, _) = header::read_response(&self.buffer, api.row(), version)?;
-        if correlation != self.correlation {
+        if i32_at(&self.buffer, 0) != Some(self.correlation) {
             return Err("an answer to another request".into());
         }
         Ok(&self.buffer)
@@ -86,9 +80,7 @@ impl Link {
             ..ListOffsetsRequest::default()
         };
         let request = cluster::request(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &body)?;
-        let frame = self
-            .call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, request.bytes)
-            .await?;
+        let frame = self.call(request.bytes).await?;
         let (_, mut body) =
             header::read_response(frame, ApiKey::ListOffsets.row(), LIST_OFFSETS_VERSION)?;
         let response = ListOffsetsResponse::read(&mut body, LIST_OFFSETS_VERSION)?;

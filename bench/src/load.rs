@@ -12,6 +12,7 @@ use millstream_ring::{CoreOptions, CoreThread, Ring, Socket, start};
 
 use crate::cluster::{ProducerId, Target};
 use crate::connection::Window;
+use crate::produce::transactions::{self, Transactional};
 use crate::progress::Progress;
 use crate::report::{Counts, Live, Measured, Process, Tally};
 use crate::{Fault, end_to_end, fetch, produce, swarm};
@@ -118,6 +119,8 @@ pub struct Lane {
     pub of: usize,
     /// Who it is, if it is an idempotent producer.
     pub producer: Option<ProducerId>,
+    /// And if it is a transactional one.
+    pub transactional: Option<Transactional>,
 }
 
 /// Spreads partitions over connections: each to its leader, each connection its share in turn; if there are more
@@ -148,6 +151,7 @@ pub fn lanes(targets: &[Target], connections: usize, workload: &Workload) -> Vec
                 at: lanes.len(),
                 of: connections,
                 producer: None,
+                transactional: None,
             });
         }
     }
@@ -291,9 +295,18 @@ impl Job {
         let live = Rc::new(Cell::new(sockets.len()));
         for (socket, lane) in sockets.into_iter().zip(self.lanes) {
             let tally = tallies[lane.role].clone();
+            let who = lane.transactional.as_ref();
+            let committed = who.map(|who| tallies[who.role].clone());
             let (inner, stop, live) = (ring.clone(), stop.clone(), live.clone());
             ring.spawn(async move {
-                if let Err(fault) = drive(&inner, socket, &lane, &tally, &stop).await {
+                let driven = match committed {
+                    Some(committed) => {
+                        let tallies = [&tally, &committed];
+                        transactions::drive(&inner, socket, &lane, tallies, &stop).await
+                    }
+                    None => drive(&inner, socket, &lane, &tally, &stop).await,
+                };
+                if let Err(fault) = driven {
                     tally.lost(&fault);
                 }
                 live.set(live.get() - 1);

@@ -6,8 +6,9 @@
 
 pub mod payload;
 pub mod request;
+pub mod transactions;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::report::{self, Outcome, Tally};
 use payload::{Batch, PayloadOptions};
 use request::{Fresh, Request, TOPIC_LEN_MAX};
 
+/// Name of this part of a result.
+pub const PART: &str = "produce";
 /// Up to here a copy is cheaper than one more entry of a gather list.
 const COPIED_MAX: usize = 16 << 10;
 /// Bytes of one send.
@@ -52,6 +55,28 @@ pub struct Options {
     /// Each connection is an idempotent producer.
     #[arg(long)]
     pub idempotence: bool,
+    /// Each connection is a transactional producer, with a number behind this id; idempotent, too.
+    #[arg(long, value_name = "ID")]
+    pub transactional_id: Option<String>,
+    /// Batches of a transaction, after which a connection waits for all answers and commits.
+    #[arg(
+        long,
+        default_value_t = 10,
+        requires = "transactional_id",
+        value_name = "BATCHES"
+    )]
+    pub transaction_batches: usize,
+}
+
+impl Options {
+    /// Whether connections commit what they produce.
+    pub fn is_transactional(&self) -> bool {
+        self.transactional_id.is_some()
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.idempotence || self.is_transactional()
+    }
 }
 
 /// Closed or open loop.
@@ -68,6 +93,7 @@ pub struct Plan {
     batches: Vec<Batch>,
     acks: i16,
     in_flight: usize,
+    transaction_batches: usize,
     /// The time between two requests of one connection.
     interval: Option<Duration>,
     /// The run's number, where records carry the time they are sent.
@@ -80,10 +106,13 @@ impl Plan {
         if options.in_flight == 0 {
             return Err("--in-flight must be at least 1".into());
         }
-        if options.idempotence
+        if options.is_idempotent()
             && (options.acks != -1 || options.in_flight > IDEMPOTENT_IN_FLIGHT_MAX)
         {
-            return Err("--idempotence needs --acks -1 and at most 5 in flight".into());
+            return Err("idempotent producers need --acks -1 and at most 5 in flight".into());
+        }
+        if options.transaction_batches == 0 {
+            return Err("--transaction-batches must be at least 1".into());
         }
         let batches = payload::build(&options.payload, stamp.is_some())?;
         let records: i32 = batches.iter().map(|batch| batch.header.record_count).sum();
@@ -96,6 +125,7 @@ impl Plan {
             batches,
             acks: options.acks,
             in_flight: options.in_flight,
+            transaction_batches: options.transaction_batches,
             interval: interval.transpose()?,
             stamp,
         })
@@ -127,8 +157,10 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
 pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
     let targets = targets(options)?;
     let plan = Arc::new(Plan::new(options, options.load.connections, None)?);
-    let lanes = lanes(options, &targets, &plan)?;
-    let measured = load::run(&options.load, lanes, &["produce"])?;
+    let lanes = lanes(options, &targets, &plan, 1)?;
+    let roles = [PART, transactions::PART];
+    let roles = &roles[..1 + usize::from(options.is_transactional())];
+    let measured = load::run(&options.load, lanes, roles)?;
     Ok(report::outcome(&title(options, &targets, &plan), &measured))
 }
 
@@ -141,15 +173,23 @@ pub fn targets(options: &Options) -> Result<Vec<Target>, Fault> {
     Ok(targets)
 }
 
-/// The producing connections.
-pub fn lanes(options: &Options, targets: &[Target], plan: &Arc<Plan>) -> Result<Vec<Lane>, Fault> {
+/// The producing connections. `transactions` is the role that their transactions count for.
+pub fn lanes(
+    options: &Options,
+    targets: &[Target],
+    plan: &Arc<Plan>,
+    transactions: usize,
+) -> Result<Vec<Lane>, Fault> {
     let mut lanes = load::lanes(
         targets,
         options.load.connections,
         &Workload::Produce(plan.clone()),
     );
-    if options.idempotence {
-        let ids = cluster::producer_ids(&options.topics.bootstrap, lanes.len())?;
+    let bootstrap = &options.topics.bootstrap;
+    if let Some(id) = &options.transactional_id {
+        transactions::introduce(&mut lanes, bootstrap, id, transactions)?;
+    } else if options.idempotence {
+        let ids = cluster::producer_ids(bootstrap, lanes.len())?;
         for (lane, id) in lanes.iter_mut().zip(ids) {
             lane.producer = Some(id);
         }
@@ -165,10 +205,13 @@ fn title(options: &Options, targets: &[Target], plan: &Plan) -> String {
         options.load.connections,
         options.in_flight,
         options.acks,
-        if options.idempotence {
-            " idempotent"
-        } else {
-            ""
+        match (options.is_transactional(), options.idempotence) {
+            (true, _) => format!(
+                " in transactions of {} batches",
+                options.transaction_batches
+            ),
+            (false, true) => " idempotent".into(),
+            (false, false) => String::new(),
         },
         plan.batch_len(),
         plan.record_count(),
@@ -189,46 +232,27 @@ pub async fn drive(
     tally: &Rc<Tally>,
     stop: &Stop,
 ) -> Result<(), Fault> {
-    let mut requests = Vec::with_capacity(lane.targets.len() * plan.batches.len());
-    for batch in &plan.batches {
-        for target in &lane.targets {
-            requests.push(Request::new(batch, target, plan.acks)?);
-        }
-    }
-    let requests = Rc::new(requests);
-    let window = Rc::new(Window::new(plan.in_flight));
+    let sender = Sender::new(ring, socket.clone(), plan, lane, tally)?;
+    let (requests, window) = (sender.requests.clone(), sender.window.clone());
     stop.watch(&window, &socket);
-    // Connections begin one after another within the first interval.
-    let pace = plan.interval.map(|interval| {
-        let phase = interval.mul_f64(lane.at as f64 / lane.of.max(1) as f64);
-        Pace::new(Instant::now() + phase, interval)
-    });
-    let sender = Sender {
-        ring: ring.clone(),
-        socket: socket.clone(),
-        plan: plan.clone(),
-        requests: requests.clone(),
-        window: window.clone(),
-        tally: tally.clone(),
-        sequences: RefCell::new(vec![0; lane.targets.len()]),
-        producer: lane.producer,
-        pace: RefCell::new(pace),
-    };
     if plan.acks == 0 {
-        return sender.run().await;
+        let sent = sender.run().await;
+        tally.behind(sender.behind());
+        return sent;
     }
     ring.spawn(async move {
         if let Err(fault) = sender.run().await {
             sender.tally.lost(&fault);
         }
+        sender.tally.behind(sender.behind());
         // The receiver may be waiting for an answer to nothing.
         if sender.window.in_flight() == 0 {
             sender.socket.shutdown();
         }
     });
-    let received = receive(&socket, &requests, &window, tally).await;
+    let received = receive(&socket, requests.iter().cycle(), &window, tally).await;
     window.stop();
-    received
+    received.map(|_failed| ())
 }
 
 /// One connection's sending half.
@@ -243,17 +267,54 @@ struct Sender {
     sequences: RefCell<Vec<i32>>,
     producer: Option<ProducerId>,
     pace: RefCell<Option<Pace>>,
+    /// The next request.
+    next: Cell<usize>,
+    /// How many may leave before it stops, where that is not for ever.
+    left: Cell<Option<usize>>,
 }
 
 impl Sender {
+    fn new(
+        ring: &Ring,
+        socket: Socket,
+        plan: &Arc<Plan>,
+        lane: &Lane,
+        tally: &Rc<Tally>,
+    ) -> Result<Sender, Fault> {
+        let id = lane.transactional.as_ref().map(|who| &*who.id);
+        let mut requests = Vec::with_capacity(lane.targets.len() * plan.batches.len());
+        for batch in &plan.batches {
+            for target in &lane.targets {
+                requests.push(Request::new(batch, target, plan.acks, id)?);
+            }
+        }
+        // Connections begin one after another within the first interval.
+        let pace = plan.interval.map(|interval| {
+            let phase = interval.mul_f64(lane.at as f64 / lane.of.max(1) as f64);
+            Pace::new(Instant::now() + phase, interval)
+        });
+        Ok(Sender {
+            ring: ring.clone(),
+            socket,
+            plan: plan.clone(),
+            requests: Rc::new(requests),
+            window: Rc::new(Window::new(plan.in_flight)),
+            tally: tally.clone(),
+            sequences: RefCell::new(vec![0; lane.targets.len()]),
+            producer: lane.producer,
+            pace: RefCell::new(pace),
+            next: Cell::new(0),
+            left: Cell::new(None),
+        })
+    }
+
     /// Sends requests while there is room in the window and, in an open loop, when they are due.
     async fn run(&self) -> Result<(), Fault> {
         let frame_max = self.requests.iter().map(Request::len).max().unwrap_or(0);
-        let mut rotation = (0..self.requests.len()).cycle();
         loop {
             let room = self.window.room().await;
+            let room = self.left.get().map_or(room, |left| room.min(left));
             if room == 0 {
-                self.tally.behind(self.behind());
                 return Ok(());
             }
             let Some(first) = self.due().await else {
@@ -264,7 +325,7 @@ impl Sender {
             let (mut bytes, mut sent) = (0, Vec::new());
             let mut intended = Some(first);
             while let Some(leaves) = intended {
-                let at = rotation.next().unwrap_or(0);
+                let at = self.take_turn();
                 let request = &self.requests[at];
                 let fresh = self.fresh(at, leaves);
                 if request.is_stamped() || request.len() <= COPIED_MAX {
@@ -278,11 +339,25 @@ impl Sender {
                 intended = if more { self.due_now(first) } else { None };
             }
             parts.extend(small.finish());
+            let left = self.left.get().map(|left| left - sent.len());
+            self.left.set(left);
+            if left == Some(0) {
+                // Before the last answer can come: the receiver ends with it.
+                self.window.stop();
+            }
             self.socket.send(parts).await?;
             if self.plan.acks == 0 {
                 self.count_as_done(&sent);
             }
         }
+    }
+
+    fn take_turn(&self) -> usize {
+        let at = self.next.get();
+        let next = at + 1;
+        self.next
+            .set(if next < self.requests.len() { next } else { 0 });
+        at
     }
 
     /// When the next request should leave: waits until then. `None`: the time is over.
@@ -296,11 +371,21 @@ impl Sender {
                     None => pace.next(),
                 },
             };
-            self.ring.sleep(next.saturating_duration_since(now)).await;
+            let mut pause = next.saturating_duration_since(now);
+            if self.left.get().is_some() {
+                // What is open must be committed soon after the end.
+                pause = pause.min(transactions::LOOK);
+            }
+            self.ring.sleep(pause).await;
             if self.window.is_stopped() {
                 return None;
             }
         }
+    }
+
+    /// When the next request should leave, in an open loop.
+    fn next_due(&self) -> Option<Instant> {
+        self.pace.borrow().as_ref().map(Pace::next)
     }
 
     /// The same for a further request of the same send, if it is due.
@@ -370,18 +455,19 @@ impl Small {
     }
 }
 
-/// Reads answers: correlation id and error code at their known places, nothing else.
-async fn receive(
+/// Reads answers to these requests: correlation id and error code at their known places, nothing else. How many had an
+/// error.
+async fn receive<'a>(
     socket: &Socket,
-    requests: &[Request],
+    mut requests: impl Iterator<Item = &'a Request>,
     window: &Window,
     tally: &Tally,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let mut partial = Buffer::with_capacity(0);
-    let mut rotation = requests.iter().cycle();
+    let mut failed = 0;
     loop {
         if window.is_stopped() && window.in_flight() == 0 {
-            return Ok(());
+            return Ok(failed);
         }
         // Between answers a connection holds no buffer: there may be thousands.
         let mut buffer = match partial.is_empty() {
@@ -399,7 +485,7 @@ async fn receive(
         };
         if buffer.is_empty() {
             return match window.in_flight() {
-                0 => Ok(()),
+                0 => Ok(failed),
                 open => Err(
                     format!("the broker closed the connection with {open} requests open").into(),
                 ),
@@ -411,11 +497,14 @@ async fn receive(
             position += length;
             let sent = i32_at(frame, 0).and_then(|correlation| window.answered(correlation));
             let sent = sent.ok_or("an answer to another request")?;
-            let request = rotation.next().ok_or("no partitions")?;
+            let request = requests.next().ok_or("no partitions")?;
             let records = u64::try_from(request.record_count)?;
             match i16_at(frame, request.error_code_at).ok_or("an answer that is too short")? {
                 0 => tally.done(sent, now, request.batch_len, records),
-                code => tally.failed(code),
+                code => {
+                    failed += 1;
+                    tally.failed(code);
+                }
             }
         }
         buffer.consume(position);

@@ -17,12 +17,12 @@ use crate::cluster;
 use crate::connection::Window;
 use crate::link::Link;
 use crate::load::{self, Lane, Stop, Workload};
-use crate::produce;
+use crate::produce::{self, transactions};
 use crate::report::{self, Outcome, Tally};
 
 /// The part of connections that do nothing.
 pub const IDLE: &str = "idle";
-const ROLES: [&str; 2] = ["produce", IDLE];
+const ROLES: [&str; 3] = [produce::PART, IDLE, transactions::PART];
 const API_VERSIONS_VERSION: i16 = 0;
 /// Enough for the answer.
 const ANSWER: usize = 4 << 10;
@@ -61,16 +61,22 @@ pub fn outcome(options: &Options) -> Result<Outcome, Fault> {
     let mut lanes = Vec::new();
     if active > 0 {
         let plan = Arc::new(produce::Plan::new(&producing, active, None)?);
-        lanes = produce::lanes(&producing, &targets, &plan)?;
+        let role = usize::from(all > active) + 1;
+        lanes = produce::lanes(&producing, &targets, &plan, role)?;
     }
     let idle = load::lanes(&targets, all - active, &Workload::Idle);
-    let (roles, role) = match (active, all - active) {
-        (0, _) => (&ROLES[1..], 0),
-        (_, 0) => (&ROLES[..1], 0),
-        _ => (&ROLES[..], 1),
-    };
+    let role = usize::from(active > 0);
     lanes.extend(idle.into_iter().map(|lane| Lane { role, ..lane }));
-    let measured = load::run(&producing.load, lanes, roles)?;
+    let there = [
+        active > 0,
+        all > active,
+        active > 0 && producing.is_transactional(),
+    ];
+    let roles = ROLES.into_iter().zip(there);
+    let roles: Vec<&str> = roles
+        .filter_map(|(role, is_there)| is_there.then_some(role))
+        .collect();
+    let measured = load::run(&producing.load, lanes, &roles)?;
     let title = format!(
         "swarm {}: {all} connections, {active} producing one request at a time, {} partitions",
         producing.topics.bootstrap,
@@ -88,9 +94,7 @@ pub async fn stay(socket: Socket, tally: &Rc<Tally>, stop: &Stop) -> Result<(), 
         &ApiVersionsRequest::default(),
     )?;
     let mut link = Link::new(socket.clone(), ANSWER);
-    let answer = link
-        .call(ApiKey::ApiVersions, API_VERSIONS_VERSION, request.bytes)
-        .await?;
+    let answer = link.call(request.bytes).await?;
     tally.done(began, Instant::now(), answer.len(), 0);
     drop(link);
     let window = Rc::new(Window::new(1));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use millstream_protocol::api::ApiKey;
 use millstream_protocol::error::ErrorCode;
 use millstream_protocol::header;
+use millstream_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use millstream_protocol::messages::find_coordinator::{
     FindCoordinatorRequest, FindCoordinatorResponse,
@@ -17,9 +18,10 @@ use millstream_protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 
-use super::{PATIENCE, Target, call, connect, error_name};
+use super::{PATIENCE, Target, call, connect, error_name, transactions};
 use crate::Fault;
 
+const API_VERSIONS_VERSION: i16 = 0;
 const DELETE_TOPICS_VERSION: i16 = 5;
 const FIND_COORDINATOR_VERSION: i16 = 4;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
@@ -77,12 +79,17 @@ pub struct ProducerId {
 /// As many new producer ids.
 pub fn producer_ids(bootstrap: &str, count: usize) -> Result<Vec<ProducerId>, Fault> {
     let mut broker = connect(bootstrap)?;
-    (0..count).map(|_| producer_id(&mut broker)).collect()
+    (0..count).map(|_| producer_id(&mut broker, None)).collect()
 }
 
-fn producer_id(broker: &mut TcpStream) -> Result<ProducerId, Fault> {
+/// A new producer id; or that of a transactional id, from its coordinator, with a new epoch: whoever had the one before
+/// is fenced off and its open transaction aborted.
+pub fn producer_id(
+    broker: &mut TcpStream,
+    transactional_id: Option<&str>,
+) -> Result<ProducerId, Fault> {
     let request = InitProducerIdRequest {
-        transactional_id: None,
+        transactional_id: transactional_id.map(Into::into),
         transaction_timeout_ms: 60_000,
         ..InitProducerIdRequest::default()
     };
@@ -113,11 +120,20 @@ fn producer_id(broker: &mut TcpStream) -> Result<ProducerId, Fault> {
     }
 }
 
-/// Who coordinates a group. Waits for the broker to create the offsets topic, if it has to.
-pub fn coordinator(bootstrap: &str, group: &str) -> Result<SocketAddr, Fault> {
+/// What is coordinated; FindCoordinator's number for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum KeyType {
+    Group = 0,
+    Transaction = 1,
+}
+
+/// Who coordinates it. Waits for the broker to create its topic of them, if it has to.
+pub fn coordinator(bootstrap: &str, key: &str, key_type: KeyType) -> Result<SocketAddr, Fault> {
     let mut broker = connect(bootstrap)?;
     let request = FindCoordinatorRequest {
-        coordinator_keys: vec![group.into()],
+        key_type: key_type as i8,
+        coordinator_keys: vec![key.into()],
         ..FindCoordinatorRequest::default()
     };
     let (api, version) = (ApiKey::FindCoordinator, FIND_COORDINATOR_VERSION);
@@ -135,9 +151,22 @@ pub fn coordinator(bootstrap: &str, group: &str) -> Result<SocketAddr, Fault> {
             Some(code) if code.retriable() && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            _ => return Err(format!("group {group}: {}", error_name(found.error_code)).into()),
+            _ => {
+                let name = error_name(found.error_code);
+                return Err(format!("coordinator of {key}: {name}").into());
+            }
         }
     }
+}
+
+/// Whether EndTxn is among a broker's APIs.
+pub fn has_transactions(bootstrap: &str) -> Result<bool, Fault> {
+    let (api, version) = (ApiKey::ApiVersions, API_VERSIONS_VERSION);
+    let request = ApiVersionsRequest::default();
+    let frame = call(&mut connect(bootstrap)?, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    let apis = ApiVersionsResponse::read(&mut body, version)?.api_keys;
+    Ok(apis.iter().any(|api| api.api_key == transactions::END_TXN))
 }
 
 /// Deletes a topic.

@@ -61,7 +61,7 @@ pub async fn read(
         let last = stop.is_stopped();
         let asked = Instant::now();
         let request = cluster::request(ApiKey::Fetch, VERSION, &places.request(plan))?;
-        let frame = link.call(ApiKey::Fetch, VERSION, request.bytes).await?;
+        let frame = link.call(request.bytes).await?;
         let taken = places.take(frame, plan, asked, tally)?;
         // What was produced until the end is still read: an answer without records comes after all of it.
         if last && (plan.catch_up || taken == Taken::Nothing) {
@@ -77,9 +77,7 @@ pub async fn read(
             let request = places.commit(plan);
             let version = OFFSET_COMMIT_VERSION;
             let request = cluster::request(ApiKey::OffsetCommit, version, &request)?;
-            let frame = link
-                .call(ApiKey::OffsetCommit, version, request.bytes)
-                .await?;
+            let frame = link.call(request.bytes).await?;
             count_failed_commits(frame, tally)?;
         }
     }
@@ -138,6 +136,7 @@ impl Places {
             max_wait_ms: plan.max_wait_ms,
             min_bytes: plan.min_bytes,
             max_bytes: plan.fetch_max_bytes,
+            isolation_level: plan.isolation_level,
             topics: self
                 .by_topic()
                 .map(|places| FetchTopic {

@@ -26,6 +26,9 @@ pub const TOPIC_LEN_MAX: usize = 126;
 /// Places in a batch header.
 const CRC: usize = 17;
 const CRC_COVERS_FROM: usize = 21;
+const ATTRIBUTES: usize = 21;
+/// In the low byte of the attributes.
+const TRANSACTIONAL: u8 = 0x10;
 const PRODUCER_ID: usize = 43;
 
 /// What is new in each request.
@@ -53,7 +56,13 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(batch: &Batch, target: &Target, acks: i16) -> Result<Request, Fault> {
+    /// `transactional_id`: of the producer whose transaction the batch is part of.
+    pub fn new(
+        batch: &Batch,
+        target: &Target,
+        acks: i16,
+        transactional_id: Option<&str>,
+    ) -> Result<Request, Fault> {
         let partition = PartitionProduceData {
             index: target.partition,
             records: Records::Gap(batch.bytes.len()),
@@ -64,7 +73,7 @@ impl Request {
             ..TopicProduceData::default()
         };
         let body = ProduceRequest {
-            transactional_id: None,
+            transactional_id: transactional_id.map(Into::into),
             acks,
             timeout_ms: 30_000,
             topic_data: vec![topic],
@@ -72,8 +81,14 @@ impl Request {
         let encoded = cluster::request(ApiKey::Produce, VERSION, &body)?;
         let gap = encoded.gaps.first().ok_or("a request without records")?;
         let (head, tail) = encoded.bytes.split_at(gap.position);
+        let mut head = [head, &batch.bytes[..HEADER]].concat();
+        if transactional_id.is_some() {
+            // The checksum is made anew for each sequence number.
+            let attributes_low = gap.position + ATTRIBUTES + 1;
+            head[attributes_low] |= TRANSACTIONAL;
+        }
         Ok(Request {
-            head: [head, &batch.bytes[..HEADER]].concat(),
+            head,
             records: batch.bytes.slice(HEADER..batch.bytes.len()),
             tail: Bytes::from(tail.to_vec()),
             records_crc: batch.records_crc,
@@ -167,7 +182,7 @@ mod tests {
             partition: 300,
             leader: ([127, 0, 0, 1], 9092).into(),
         };
-        Request::new(batch, &target, -1).unwrap()
+        Request::new(batch, &target, -1, None).unwrap()
     }
 
     fn check(frame: &[u8], fresh: &Fresh) -> BatchHeader {
