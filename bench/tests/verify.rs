@@ -5,7 +5,8 @@ mod harness;
 use std::process::Stdio;
 use std::time::Duration;
 
-use harness::{bench, broker, free_port, run, said, sink};
+use harness::liar::{self, Lie};
+use harness::{bench, broker, broker_behind, free_port, run, said, sink};
 
 /// `MILLSTREAM_TEST_KILLS` asks for another number.
 const KILLS: u64 = 3;
@@ -64,4 +65,28 @@ fn a_broker_that_keeps_nothing_is_found_out() {
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("records 0 to 6 are MISSING"), "{text}");
+}
+
+#[test]
+fn every_lie_about_records_is_found_out() {
+    for (lie, words) in [
+        (Lie::Lost, "records 200 to 219 are MISSING"),
+        (Lie::Twice, "record 200 is there TWICE"),
+        (Lie::Late, "record 200 is OUT OF ORDER"),
+        (Lie::Damaged, "the batch at offset 200 is DAMAGED"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (port, between) = (free_port(), free_port());
+        let broker = broker_behind(dir.path(), port, between);
+        liar::start(between, broker.address(), lie, 200);
+        let output = run(&format!(
+            "verify --bootstrap 127.0.0.1:{between} --partitions 1 --duration 1 --rate 2000 --batch-records 20 --patience 5"
+        ));
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{lie:?}: {text}");
+        // While it is written, and when it is read again.
+        for when in ["read: ", "read again: "] {
+            assert!(text.contains(&format!("{when}{words}")), "{lie:?}: {text}");
+        }
+    }
 }

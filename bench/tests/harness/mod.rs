@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod liar;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -73,6 +75,11 @@ impl Drop for Process {
 
 /// A real broker with its data under `dir`, on `port`.
 pub fn broker(dir: &Path, port: u16) -> Process {
+    broker_behind(dir, port, port)
+}
+
+/// One that sends its clients to `advertised`.
+pub fn broker_behind(dir: &Path, port: u16, advertised: u16) -> Process {
     let mut command = Command::new(broker_program());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KAFKA_") {
@@ -81,6 +88,7 @@ pub fn broker(dir: &Path, port: u16) -> Process {
     }
     for set in [
         format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}"),
         format!("log.dirs={}", dir.join("data").display()),
         "journal.file.bytes=4194304".to_owned(),
         "offsets.topic.num.partitions=4".to_owned(),
