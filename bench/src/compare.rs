@@ -11,6 +11,7 @@ mod html;
 mod kafka;
 mod lifecycle;
 mod machine;
+mod markdown;
 mod measure;
 mod page_cache;
 mod results;
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 
 use crate::Fault;
 use crate::load::cpu_list;
+use crate::roofline::{self, Roofline};
+use crate::scratch::Scratch;
 use results::Comparison;
 use system::System;
 
@@ -93,12 +96,18 @@ pub struct Options {
     /// Idle connections (W13).
     #[arg(long, default_value_t = 1000)]
     idle_connections: usize,
-    /// JSON of `roofline` on this machine: results are also given as a share of it.
+    /// JSON of `roofline` on this machine, of which results are also given as a share. Without it, it is measured first.
     #[arg(long, value_name = "FILE")]
     roofline: Option<PathBuf>,
+    /// Seconds of each of its measurements, where it is measured.
+    #[arg(long, default_value_t = 4.0)]
+    roofline_seconds: f64,
     /// The report.
     #[arg(long, default_value = "report.html", value_name = "FILE")]
     report: PathBuf,
+    /// The figures as a table in Markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// All results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -112,8 +121,9 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
     }
     cpu_list(&options.load_cpus)?;
     let scenarios = scenarios::chosen(&options.workloads)?;
-    let work = WorkDir::new(&options.data)?;
-    let mut systems = system::systems(options, &work.0)?;
+    // Declared before the brokers, so that it goes after them.
+    let work = Scratch::new(&options.data, "compare")?;
+    let mut systems = system::systems(options, work.path())?;
     eprintln!(
         "about {:.0} minutes, and start and restart after that",
         measure::minutes(options, &scenarios, systems.len())
@@ -121,14 +131,10 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
     let mut comparison = Comparison {
         machine: machine::describe(&options.data),
         command: std::env::args().collect::<Vec<_>>().join(" "),
-        roofline: options
-            .roofline
-            .as_deref()
-            .map(crate::roofline::Roofline::read)
-            .transpose()?,
         ..Comparison::default()
     };
     if !scenarios.is_empty() {
+        comparison.roofline = Some(roofline_of(options)?);
         for system in &mut systems {
             eprintln!("{}: starting", system.name);
             system.start()?;
@@ -136,7 +142,7 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
                 measure::warm_up(system, options)?;
             }
         }
-        measure::measure(options, &work.0, &scenarios, &systems, &mut comparison);
+        measure::measure(options, work.path(), &scenarios, &systems, &mut comparison);
     }
     systems.iter_mut().for_each(System::stop);
     lifecycle::measure(options, &mut systems, &mut comparison);
@@ -144,11 +150,26 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
     publish(options, &comparison)
 }
 
+/// What the machine can do: as it was measured before, or now, while no broker runs yet.
+fn roofline_of(options: &Options) -> Result<Roofline, Fault> {
+    if let Some(path) = &options.roofline {
+        return Roofline::read(path);
+    }
+    let mut cpus = cpu_list(&options.broker_cpus)?;
+    cpus.0.truncate(1);
+    cpus.0.extend(cpu_list(&options.load_cpus)?.at(0));
+    let bytes = options.device_mib << 20;
+    roofline::of(&options.data, bytes, cpus, options.roofline_seconds)
+}
+
 /// Prints and writes the report, and says what of it does not count; whether all does.
 fn publish(options: &Options, comparison: &Comparison) -> Result<bool, Fault> {
     print!("{}", results::text(comparison));
     write(&options.report, &html::page(comparison)?)?;
     println!("report: {}", options.report.display());
+    if let Some(path) = &options.markdown {
+        write(path, &markdown::table(comparison))?;
+    }
     if let Some(path) = &options.json {
         write(path, &serde_json::to_string_pretty(comparison)?)?;
     }
@@ -160,23 +181,4 @@ fn publish(options: &Options, comparison: &Comparison) -> Result<bool, Fault> {
 
 fn write(path: &std::path::Path, text: &str) -> Result<(), Fault> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-/// A new directory that is removed with all it holds.
-struct WorkDir(PathBuf);
-
-impl WorkDir {
-    fn new(parent: &std::path::Path) -> Result<WorkDir, Fault> {
-        let dir = parent.join(format!("compare-{}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(WorkDir(std::fs::canonicalize(dir)?))
-    }
-}
-
-impl Drop for WorkDir {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} was not removed: {error}", self.0.display());
-        }
-    }
 }

@@ -14,8 +14,10 @@
 //! | `compare` | Millstream and a peer in turn, with a report |
 //! | `sink` | a broker that keeps nothing: the ceiling of load and network |
 //! | `roofline` | what the machine itself can do |
+//! | `child`, `scratch` | brokers and data that do not outlive this process |
 #![forbid(unsafe_code)]
 
+mod child;
 mod clock;
 mod cluster;
 mod compare;
@@ -29,6 +31,7 @@ mod produce;
 mod progress;
 mod report;
 mod roofline;
+mod scratch;
 mod sink;
 mod swarm;
 mod verify;
@@ -73,6 +76,12 @@ enum Command {
     Sink(sink::Options),
     /// What this machine can do: disk, network, memory. About a minute.
     Roofline(roofline::Options),
+    /// Becomes another program, which ends with whoever started this.
+    #[command(hide = true)]
+    Child(child::Options),
+    /// Removes a directory when standard input ends.
+    #[command(hide = true)]
+    Sweep(scratch::Options),
 }
 
 /// Reads a command line without the program's name.
@@ -116,6 +125,8 @@ fn main() -> ExitCode {
         Command::Workload(options) => workload::run(&options),
         Command::Sink(options) => sink::run(&options),
         Command::Roofline(options) => roofline::run(&options),
+        Command::Child(options) => child::run(&options),
+        Command::Sweep(options) => scratch::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ mod memory;
 mod network;
 pub mod table;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,6 +148,21 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(true)
+}
+
+/// Of one directory's device and of loopback, on these CPUs; so many seconds each measurement.
+pub fn of(dir: &Path, file_bytes: u64, cpus: CpuList, seconds: f64) -> Result<Roofline, Fault> {
+    let options = Options {
+        dirs: vec![dir.to_owned()],
+        file_bytes,
+        seconds,
+        cpus: None,
+        network: (Ipv4Addr::LOCALHOST, 0).into(),
+        network_peer: None,
+        network_serve: false,
+        json: None,
+    };
+    measure(&options, &cpus)
 }
 
 fn measure(options: &Options, cpus: &CpuList) -> Result<Roofline, Fault> {

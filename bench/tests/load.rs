@@ -120,7 +120,7 @@ fn a_machine_has_a_roofline() {
         sink.address(),
         json.display()
     ));
-    assert!(said.contains("of the roofline"), "{said}");
+    assert!(said.contains("% of the disks' flushed writes"), "{said}");
     assert!(!dir.path().join("roofline.tmp").exists());
 }
 

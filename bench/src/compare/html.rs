@@ -6,7 +6,7 @@ use super::chart::{self, Line};
 use super::results::{Comparison, Role, Row, Summary, WorkloadResult, cell, number};
 use crate::Fault;
 use crate::report::{LatencyNs, Outcome, Part};
-use crate::roofline::table;
+use crate::roofline::{Roofline, table};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -27,7 +27,7 @@ pub fn page(comparison: &Comparison) -> Result<String, Fault> {
     summary(&mut page, comparison);
     lifecycle(&mut page, comparison);
     for workload in &comparison.workloads {
-        section(&mut page, workload)?;
+        section(&mut page, workload, comparison.roofline.as_ref())?;
     }
     machine(&mut page, comparison);
     page += "</html>\n";
@@ -71,6 +71,7 @@ fn summary(page: &mut String, comparison: &Comparison) {
     if comparison.workloads.is_empty() {
         return;
     }
+    let roofline = comparison.roofline.as_ref();
     *page += "<h2>Summary</h2><div class=\"wide\"><table><tr><th>workload<th>";
     for system in &comparison.systems {
         let _ = write!(page, "<th>{}", escaped(&system.name));
@@ -88,7 +89,7 @@ fn summary(page: &mut String, comparison: &Comparison) {
             let mut rows = workload.rows.iter().enumerate();
             let row = rows.find(|(_, row)| row.role == Role::System && row.system == system.name);
             match row {
-                Some((at, row)) => figure(page, workload, at, row),
+                Some((at, row)) => figure(page, workload, at, row, roofline),
                 None => *page += "<td>",
             }
         }
@@ -100,14 +101,20 @@ fn summary(page: &mut String, comparison: &Comparison) {
                 escaped(&row.system),
                 spread(row.summary()),
                 row.metric.unit(),
-                noted(&workload.notes(row))
+                noted(&workload.notes(row, roofline))
             );
         }
     }
     *page += "</table></div>";
 }
 
-fn figure(page: &mut String, workload: &WorkloadResult, at: usize, row: &Row) {
+fn figure(
+    page: &mut String,
+    workload: &WorkloadResult,
+    at: usize,
+    row: &Row,
+    roofline: Option<&Roofline>,
+) {
     let _ = write!(page, "<td>{}", spread(row.summary()));
     let ratio = Summary::of(workload.ratios(at)).filter(|_| at > 0);
     if let Some(Summary { median, min, max }) = ratio {
@@ -119,7 +126,7 @@ fn figure(page: &mut String, workload: &WorkloadResult, at: usize, row: &Row) {
             number(max)
         );
     }
-    *page += &noted(&workload.notes(row));
+    *page += &noted(&workload.notes(row, roofline));
 }
 
 fn noted(notes: &[String]) -> String {
@@ -173,7 +180,11 @@ fn lifecycle(page: &mut String, comparison: &Comparison) {
               record is acknowledged.</p>";
 }
 
-fn section(page: &mut String, workload: &WorkloadResult) -> Result<(), Fault> {
+fn section(
+    page: &mut String,
+    workload: &WorkloadResult,
+    roofline: Option<&Roofline>,
+) -> Result<(), Fault> {
     let _ = write!(
         page,
         "<h2 id=\"{0}\">{0} {1}</h2><pre>{2}</pre><div class=\"charts\">{3}",
@@ -192,13 +203,13 @@ fn section(page: &mut String, workload: &WorkloadResult) -> Result<(), Fault> {
     });
     *page += &chart::percentiles(&lines.collect::<Vec<_>>())?;
     *page += "</div><p class=\"note\">Left: the figure of each round. Right: latencies of the median round, first part.</p>";
-    figures(page, workload);
+    figures(page, workload, roofline);
     histograms(page, workload);
     Ok(())
 }
 
 /// Medians of all that was measured, part by part.
-fn figures(page: &mut String, workload: &WorkloadResult) {
+fn figures(page: &mut String, workload: &WorkloadResult, roofline: Option<&Roofline>) {
     *page += "<div class=\"wide\"><table><tr><th><th>part<th>MB/s<th>requests/s<th>p50 ms<th>p99 ms<th>p99.9 ms<th>p99.99 ms<th>max ms\
               <th>CPU s/GB<th>CPU µs/request<th>CPU of the load, %<th>memory, MiB<th>";
     for row in &workload.rows {
@@ -220,7 +231,7 @@ fn figures(page: &mut String, workload: &WorkloadResult) {
                 cell(row.median(|outcome| outcome.broker_cpu_us_per_request)),
                 cell(row.median(load)),
                 cell(row.median(|outcome| Some(outcome.broker?.resident_mib()))),
-                noted(&workload.notes(row))
+                noted(&workload.notes(row, roofline))
             );
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::scenarios::Metric;
+use crate::produce;
 use crate::report::{MIB, Outcome, Part};
 use crate::roofline::Roofline;
 
@@ -137,9 +138,9 @@ impl Run {
             Metric::RequestsPerSecond => Some(first.requests_per_second),
             Metric::P50Ms => Some(first.latency_ns.p50 as f64 / 1e6),
             Metric::P99Ms => Some(first.latency_ns.p99 as f64 / 1e6),
-            Metric::WriterP99Ms => Some(outcome.part("produce")?.latency_ns.p99 as f64 / 1e6),
+            Metric::WriterP99Ms => Some(outcome.part(produce::PART)?.latency_ns.p99 as f64 / 1e6),
             Metric::EgressGbPerCpuSecond => {
-                let read = outcome.parts().filter(|part| part.part != "produce");
+                let read = outcome.parts().filter(|part| part.part != produce::PART);
                 let gb = read.map(|part| part.bytes).sum::<u64>() as f64 / 1e9;
                 let cpu = outcome.broker?.cpu_seconds;
                 (cpu > 0.0).then(|| gb / cpu)
@@ -214,6 +215,14 @@ fn p99(part: &Part) -> f64 {
     part.latency_ns.p99 as f64
 }
 
+/// What it wrote against the disks; what it did not write, against the network.
+fn of_roofline(row: &Row, roofline: &Roofline) -> Option<String> {
+    let first = |outcome: &Outcome| outcome.shares(roofline).first().copied();
+    let of = first(row.middle()?)?.1;
+    let percent = row.median(|outcome| Some(first(outcome)?.0))?;
+    Some(format!("{} % of the roofline ({of})", number(percent)))
+}
+
 impl WorkloadResult {
     /// How many times better the first system was than that row, round by round.
     pub fn ratios(&self, row: usize) -> Vec<f64> {
@@ -237,8 +246,9 @@ impl WorkloadResult {
         self.rows.iter().find(|row| row.role != Role::System)
     }
 
-    /// What a row is beside what could be reached, or beside itself undisturbed. Each round against its own.
-    pub fn notes(&self, row: &Row) -> Vec<String> {
+    /// What a row is beside what could be reached, or beside itself undisturbed, each round against its own; and of the
+    /// machine's roofline.
+    pub fn notes(&self, row: &Row, roofline: Option<&Roofline>) -> Vec<String> {
         let mut notes = Vec::new();
         if row.role == Role::MoreCores {
             let cpu = |outcome: &Outcome| outcome.broker_cpu_us_per_request;
@@ -262,9 +272,10 @@ impl WorkloadResult {
         if let Some(ceiling) = self.beside().filter(|beside| beside.role == Role::Ceiling) {
             notes.extend(self.share(row, ceiling));
         }
-        let writer = |outcome: &Outcome| outcome.part("produce").map(p99);
+        let writer = |outcome: &Outcome| outcome.part(produce::PART).map(p99);
         let grown = row.over(&row.alone, writer, writer);
         notes.extend(grown.map(|over| format!("{over:.2}x its p99 without the reader")));
+        notes.extend(roofline.and_then(|roofline| of_roofline(row, roofline)));
         notes
     }
 
@@ -380,7 +391,7 @@ pub fn text(comparison: &Comparison) -> String {
                     number(ratio.max)
                 )
             });
-            let notes = workload.notes(row).join(", ");
+            let notes = workload.notes(row, comparison.roofline.as_ref()).join(", ");
             let notes = if notes.is_empty() {
                 notes
             } else {

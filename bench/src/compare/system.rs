@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::results::SystemResult;
 use super::{Options, kafka};
 use crate::Fault;
+use crate::child;
 use crate::cluster;
 use crate::load::cpu_list;
 
@@ -39,8 +40,23 @@ pub struct System {
 enum Start {
     /// It runs, and not by us.
     Outside,
-    /// The program and its words; for Kafka also its jars and properties, to format new directories.
-    Words(Vec<String>, Option<(PathBuf, PathBuf)>),
+    Ours {
+        cpus: String,
+        /// The program and its words.
+        words: Vec<String>,
+        /// Jars and properties of a Kafka, to format new directories.
+        kafka: Option<(PathBuf, PathBuf)>,
+    },
+}
+
+impl Start {
+    fn on(cpus: &str, words: Vec<String>) -> Start {
+        Start::Ours {
+            cpus: cpus.to_owned(),
+            words,
+            kafka: None,
+        }
+    }
 }
 
 /// Millstream first, then the peers.
@@ -97,13 +113,12 @@ pub fn millstream(options: &Options, work: &Path, cpus: &str) -> Result<System, 
         "message.max.bytes=10485760".to_owned(),
         format!("tail.memory.bytes={cached:.0}"),
     ];
-    let mut words = pinned(cpus);
-    words.push(program.display().to_string());
+    let mut words = vec![program.display().to_string()];
     words.extend(["--cores".to_owned(), cpus.to_owned()]);
     for set in &sets {
         words.extend(["--set".to_owned(), set.clone()]);
     }
-    Ok(System::new(&name, port, dir, Start::Words(words, None)))
+    Ok(System::new(&name, port, dir, Start::on(cpus, words)))
 }
 
 /// A sink on the first of the broker's CPUs, whose topics have so many partitions.
@@ -116,7 +131,8 @@ pub fn sink(options: &Options, work: &Path, partitions: i32) -> Result<System, F
     let words = format!("sink --listen 127.0.0.1:{port} --cpu {cpu} --partitions {partitions}");
     let mut all = vec![program];
     all.extend(words.split(' ').map(str::to_owned));
-    let mut system = System::new("a sink", port, work.join("sink"), Start::Words(all, None));
+    let start = Start::on(&cpu.to_string(), all);
+    let mut system = System::new("a sink", port, work.join("sink"), start);
     system.keeps_nothing = true;
     Ok(system)
 }
@@ -131,9 +147,11 @@ fn kafka_node(jars: &Path, class: &str, options: &Options, work: &Path) -> Resul
     let properties = dir.join("server.properties");
     let text = kafka::properties(port, controller_port, &dir, class == "flushed");
     std::fs::write(&properties, &text)?;
-    let mut words = pinned(&options.broker_cpus);
-    words.extend(kafka::command(jars, &properties));
-    let start = Start::Words(words, Some((jars.to_owned(), properties)));
+    let start = Start::Ours {
+        cpus: options.broker_cpus.clone(),
+        words: kafka::command(jars, &properties),
+        kafka: Some((jars.to_owned(), properties)),
+    };
     let mut system = System::new(
         &format!("kafka {} ({class})", options.kafka_version),
         port,
@@ -147,10 +165,10 @@ fn kafka_node(jars: &Path, class: &str, options: &Options, work: &Path) -> Resul
 
 fn shell(name: &str, command: &str, options: &Options, work: &Path) -> Result<System, Fault> {
     let (port, dir) = (free_port()?, work.join("peer"));
-    let mut words = pinned(&options.broker_cpus);
     let script = format!("export PORT={port} DIR='{}'; exec {command}", dir.display());
-    words.extend(["sh".to_owned(), "-c".to_owned(), script]);
-    let mut system = System::new(name, port, dir, Start::Words(words, None));
+    let words = vec!["sh".to_owned(), "-c".to_owned(), script];
+    let start = Start::on(&options.broker_cpus, words);
+    let mut system = System::new(name, port, dir, start);
     system.needs_warm_up = true;
     Ok(system)
 }
@@ -163,10 +181,6 @@ fn outside(name: &str, address: &str, pid: Option<u32>) -> System {
     system
 }
 
-fn pinned(cpus: &str) -> Vec<String> {
-    ["taskset", "-c", cpus].map(str::to_owned).to_vec()
-}
-
 fn free_port() -> Result<u16, Fault> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -174,7 +188,7 @@ fn free_port() -> Result<u16, Fault> {
 impl System {
     fn new(name: &str, port: u16, dir: PathBuf, start: Start) -> System {
         let configuration = match &start {
-            Start::Words(words, _) => words.join(" ") + "\n",
+            Start::Ours { cpus, words, .. } => format!("taskset -c {cpus} {}\n", words.join(" ")),
             Start::Outside => "started by somebody else\n".to_owned(),
         };
         System {
@@ -193,7 +207,7 @@ impl System {
 
     /// Whether we start it.
     pub fn is_ours(&self) -> bool {
-        matches!(self.start, Start::Words(..))
+        matches!(self.start, Start::Ours { .. })
     }
 
     /// Where its data is, if it is ours.
@@ -222,7 +236,7 @@ impl System {
 
     /// Starts it, on the data it has; the time until it answers.
     pub fn start(&mut self) -> Result<Duration, Fault> {
-        let Start::Words(words, kafka) = &self.start else {
+        let Start::Ours { cpus, words, kafka } = &self.start else {
             return Ok(Duration::ZERO);
         };
         std::fs::create_dir_all(&self.dir)?;
@@ -234,15 +248,14 @@ impl System {
             .create(true)
             .append(true)
             .open(self.dir.join("log"))?;
-        let (program, words) = words.split_first().ok_or("no program")?;
+        let mut command = child::command(cpus, words)?;
         let began = Instant::now();
-        let child = Command::new(program)
-            .args(words)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .map_err(|error| format!("{program}: {error}"))?;
+            .map_err(|error| format!("{}: {error}", self.name))?;
         self.child = Some(child);
         self.wait_until_it_answers(began)?;
         Ok(began.elapsed())

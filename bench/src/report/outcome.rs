@@ -10,6 +10,7 @@ use super::{Counts, MIB, Process, congestion_control, hgrm};
 use crate::Fault;
 use crate::cluster::error_name;
 use crate::load::LoadOptions;
+use crate::produce;
 use crate::roofline::Roofline;
 use crate::swarm;
 
@@ -236,16 +237,36 @@ impl Outcome {
         );
     }
 
+    /// What it is of the machine's roofline: percent, and of what. What was produced against the disks, and all of it
+    /// against one connection.
+    pub fn shares(&self, roofline: &Roofline) -> Vec<(f64, &'static str)> {
+        let percent = |mb: f64, of: f64| 100.0 * mb / of;
+        let written = self.part(produce::PART).map(|part| {
+            let share = percent(part.mb_per_second, roofline.flushed_mb_per_second());
+            (share, "the disks' flushed writes")
+        });
+        let moved = self.parts().map(|part| part.mb_per_second).sum();
+        let sent = percent(moved, roofline.network_mb_per_second());
+        written
+            .into_iter()
+            .chain([(sent, "one connection's throughput")])
+            .collect()
+    }
+
     fn print_shares(&self, load: &LoadOptions) -> Result<(), Fault> {
         let first = &self.first;
-        if let Some(path) = &load.roofline {
-            let roofline = Roofline::read(path)?;
-            let percent = |of: f64| 100.0 * first.mb_per_second / of;
-            println!(
-                "of the roofline: {:.0} % of the disks' flushed writes, {:.0} % of one connection's throughput",
-                percent(roofline.flushed_mb_per_second()),
-                percent(roofline.network_mb_per_second()),
-            );
+        match &load.roofline {
+            Some(path) => {
+                let shares = self.shares(&Roofline::read(path)?);
+                let shares = shares
+                    .iter()
+                    .map(|(percent, of)| format!("{percent:.1} % of {of}"));
+                let shares: Vec<String> = shares.collect();
+                println!("of the roofline: {}", shares.join(", "));
+            }
+            None => {
+                println!("of the roofline: unknown (`roofline --json FILE`, then --roofline FILE)")
+            }
         }
         if let Some(path) = &load.ceiling {
             let ceiling = Outcome::read(path)?;

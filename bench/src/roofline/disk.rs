@@ -49,7 +49,7 @@ pub struct Disk {
     pub flush_under_writes: Latency,
 }
 
-/// Measures `dir` on a thread of its own; the file is removed, whatever happens.
+/// Measures `dir` on a thread of its own. The file has no name by then, so that it goes with this process.
 pub fn measure(
     dir: &Path,
     file_bytes: u64,
@@ -67,27 +67,19 @@ pub fn measure(
         scratch_dirs: vec![dir.to_owned()],
         ..CoreOptions::default()
     };
-    let (owned, path) = (dir.to_owned(), dir.join(FILE_NAME));
-    let inner = path.clone();
+    let dir = dir.to_owned();
     let thread = millstream_ring::start(core, move |ring| async move {
-        on_core(&ring, owned, &inner, bytes, duration).await
+        on_core(&ring, dir, bytes, duration).await
     })?;
-    let measured = thread.join();
-    // It may never have been created.
-    let _ = std::fs::remove_file(&path);
-    measured.map_err(|_| "the measuring thread panicked")?
+    thread.join().map_err(|_| "the measuring thread panicked")?
 }
 
-async fn on_core(
-    ring: &Ring,
-    dir: PathBuf,
-    path: &Path,
-    bytes: u64,
-    duration: Duration,
-) -> Result<Disk, Fault> {
+async fn on_core(ring: &Ring, dir: PathBuf, bytes: u64, duration: Duration) -> Result<Disk, Fault> {
+    let path = dir.join(FILE_NAME);
     // One that was left behind has written blocks.
-    let _ = std::fs::remove_file(path);
-    let (area, direct) = Area::open(ring, path, bytes).await?;
+    let _ = std::fs::remove_file(&path);
+    let (area, direct) = Area::open(ring, &path, bytes).await?;
+    std::fs::remove_file(&path)?;
     let write_new_mb_per_second = area.first_pass(ring).await?;
     Ok(Disk {
         dir,

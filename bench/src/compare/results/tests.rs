@@ -86,7 +86,7 @@ fn a_share_is_of_the_same_round() {
     );
     assert_eq!(result.ratios(1), [5.0, 10.0]);
     assert_eq!(
-        result.notes(&result.rows[0]),
+        result.notes(&result.rows[0], None),
         ["70 % of a sink", "1.50x its p99"]
     );
 }
@@ -111,7 +111,7 @@ fn a_disturbed_writer_is_compared_with_itself() {
             ),
         ],
     );
-    let notes = result.notes(&result.rows[0]).join(", ");
+    let notes = result.notes(&result.rows[0], None).join(", ");
     assert!(
         notes.contains("reader 40.0 MB/s, 80 % of the device"),
         "{notes}"
@@ -146,7 +146,7 @@ fn more_cores_are_told_by_their_cpu() {
             ),
         ],
     );
-    let notes = result.notes(&result.rows[1]);
+    let notes = result.notes(&result.rows[1], None);
     assert_eq!(
         notes,
         ["+20 % CPU a request against one core", "1.00x its rate"]
