@@ -81,6 +81,12 @@ impl Roofline {
         self.disks.iter().map(best).sum()
     }
 
+    /// MB/s that all disks together write to blocks they never wrote before, as every log does.
+    pub fn new_blocks_mb_per_second(&self) -> f64 {
+        let of = |disk: &disk::Disk| disk.write_new_mb_per_second.median;
+        self.disks.iter().map(of).sum()
+    }
+
     /// MB/s over one connection.
     pub fn network_mb_per_second(&self) -> f64 {
         self.network.mb_per_second.median

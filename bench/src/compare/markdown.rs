@@ -15,15 +15,15 @@ pub fn table(comparison: &Comparison) -> String {
         let _ = writeln!(text, "- {name}: {value}");
     }
     if let Some(roofline) = &comparison.roofline {
-        let (disks, network) = (
-            roofline.flushed_mb_per_second(),
-            roofline.network_mb_per_second(),
+        let (new, again, network) = (
+            grouped(roofline.new_blocks_mb_per_second()),
+            grouped(roofline.flushed_mb_per_second()),
+            grouped(roofline.network_mb_per_second()),
         );
         let _ = writeln!(
             text,
-            "- roofline: {} MB/s written and flushed, {} MB/s over one connection",
-            grouped(disks),
-            grouped(network)
+            "- roofline: {new} MB/s written to new blocks, {again} MB/s written again and flushed, {network} MB/s over one \
+             connection"
         );
     }
     let names = comparison.systems.iter().map(|system| system.name.as_str());
