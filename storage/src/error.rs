@@ -102,6 +102,9 @@ pub enum AppendError {
     /// The log was deleted.
     #[error("the log is deleted")]
     Deleted,
+    /// The log has come to the last offset there is.
+    #[error("no offset is left")]
+    OutOfOffsets,
     /// The disk is full up to its reserve; the same append may succeed later.
     #[error("no room on the device")]
     NoSpace,

@@ -193,6 +193,8 @@ pub struct Place {
     pub header: BatchHeader,
     /// All that led there was in order: no batch before it has the offset.
     pub sure: bool,
+    /// No batch that was passed on the way reaches into another one.
+    pub apart: bool,
 }
 
 /// The first batch of a rolled segment whose last offset is at or above `offset`, found through its `.index`.
@@ -242,30 +244,35 @@ async fn walk_to_offset(
     let mut scan = HeaderScan::new(log.clone(), Access::Buffered, from, info.bytes);
     // Of several batches that a follower of Kafka's took at once the index names the last one's offset.
     let begins = |header: &BatchHeader| entry.is_none_or(|e| e.offset == header.last_offset());
-    let (mut next, mut sure) = (info.base_offset, true);
+    let (mut next, mut sure, mut apart) = (info.base_offset, true, true);
     while let Some((position, header)) = scan.next().await? {
-        sure &= header.base_offset >= next && (position > from || begins(&header));
+        apart &= header.base_offset >= next;
+        sure &= apart && (position > from || begins(&header));
         next = header.next_offset();
         if header.last_offset() >= offset {
             return Ok(Some(Place {
                 position,
                 header,
                 sure,
+                apart,
             }));
         }
     }
     Ok(None)
 }
 
-/// The first batch of a rolled segment that has a timestamp at or above `timestamp` and its last offset at or above
-/// `from_offset`, found through its `.timeindex` and `.index`.
+/// Where in a rolled segment to look for the first record with a timestamp at or above `timestamp` and an offset at or above
+/// `from_offset`: it has none below. Found through its `.timeindex` and `.index`; `None`: no batch has such a timestamp.
+///
+/// # Errors
+/// Also where batches are out of order: nothing that they say of their offsets can be relied on then.
 pub async fn find_timestamp(
     files: &Files,
     dir: &Path,
     info: &SegmentInfo,
     timestamp: i64,
     from_offset: i64,
-) -> Result<Option<(u64, BatchHeader)>, SegmentError> {
+) -> Result<Option<i64>, SegmentError> {
     if info.largest_timestamp < timestamp {
         return Ok(None);
     }
@@ -277,7 +284,8 @@ pub async fn find_timestamp(
             indexed = entry.offset;
         }
     }
-    let Some(place) = find_offset(files, dir, info, indexed.max(from_offset)).await? else {
+    let lowest = indexed.max(from_offset);
+    let Some(place) = find_offset(files, dir, info, lowest).await? else {
         return Ok(None);
     };
     let from = place.position;
@@ -288,10 +296,17 @@ pub async fn find_timestamp(
         )
         .await?;
     let mut scan = HeaderScan::new(log, Access::Buffered, from, info.bytes);
+    let mut next = info.base_offset;
     while let Some((position, header)) = scan.next().await? {
-        if header.max_timestamp >= timestamp {
-            return Ok(Some((position, header)));
+        let (first, end) = (header.base_offset, header.next_offset());
+        if first < next || end > info.end_offset {
+            let offset = first;
+            return Err(SegmentError::Order { position, offset });
         }
+        if header.max_timestamp >= timestamp {
+            return Ok(Some(next.max(lowest)));
+        }
+        next = end;
     }
     Ok(None)
 }
@@ -313,10 +328,16 @@ async fn indexed(
     };
     let entry = last_entry_where(files, &path, at_most).await?;
     let entry = entry.map(|[a, b, c, d, position @ ..]| OffsetEntry {
-        offset: info.base_offset + i64::from(u32::from_be_bytes([a, b, c, d])),
+        offset: absolute(info, [a, b, c, d]),
         position: u32::from_be_bytes(position),
     });
     Ok(entry.filter(|e| e.position > 0 && u64::from(e.position) < info.bytes))
+}
+
+/// The offset of an index entry, which may be any number.
+fn absolute(info: &SegmentInfo, relative: [u8; 4]) -> i64 {
+    let relative = i64::from(u32::from_be_bytes(relative));
+    info.base_offset.saturating_add(relative)
 }
 
 /// The last entry of `.timeindex` below a timestamp, which can be found from its offset on.
@@ -335,7 +356,7 @@ async fn indexed_time(
     Ok(
         entry.map(|[a, b, c, d, e, f, g, h, offset @ ..]| TimeEntry {
             timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            offset: info.base_offset + i64::from(u32::from_be_bytes(offset)),
+            offset: absolute(info, offset),
         }),
     )
 }

@@ -10,6 +10,8 @@ pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::Offline(_) => ErrorCode::KafkaStorageError,
         AppendError::Deleted => ErrorCode::UnknownTopicOrPartition,
+        // Kafka has no code for it. Not retriable.
+        AppendError::OutOfOffsets => ErrorCode::UnknownServerError,
         // Retriable: the same batch may fit when space is free again.
         AppendError::NoSpace => ErrorCode::KafkaStorageError,
         AppendError::TooLarge { .. } => ErrorCode::RecordListTooLarge,

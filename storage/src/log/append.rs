@@ -52,7 +52,10 @@ impl Log {
         let mut header = header;
         header.base_offset = base_offset;
         header.partition_leader_epoch = leader_epoch;
-        let last_offset = header.last_offset();
+        // A directory can be found with any number in it.
+        let next_offset = base_offset.checked_add(i64::from(header.last_offset_delta) + 1);
+        let next_offset = next_offset.ok_or(AppendError::OutOfOffsets)?;
+        let last_offset = next_offset - 1;
         assert!(last_offset >= base_offset, "offsets only rise");
 
         let mut stamped = [0; HEADER];
@@ -65,8 +68,8 @@ impl Log {
         let grown = state.tail.append([&stamped, &batch[HEADER..]]);
         state.epochs.assign(leader_epoch, base_offset);
         state.note_batch(from, &header, self.dir.ring.wall_ms());
-        self.log_end_offset.set(last_offset + 1);
-        let ticket = self.dir.touch(self, &mut state, from, last_offset + 1);
+        self.log_end_offset.set(next_offset);
+        let ticket = self.dir.touch(self, &mut state, from, next_offset);
         drop(state);
         let unseen = &self.dir.unseen;
         unseen.set(unseen.get() + batch.len() as u64);

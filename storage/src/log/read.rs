@@ -17,6 +17,9 @@ use crate::segment::{self, Place, SegmentError};
 /// Bytes looked at to find a batch when the caller wants less.
 const WINDOW_BYTES_MIN: u64 = 64 * 1024;
 
+/// Read behind what is wanted: the next header says whether the offsets of the batch before it can be right.
+const BEHIND: u64 = HEADER as u64;
+
 /// A batch's checksum covers it from here on.
 const CRC_START: u64 = 21;
 
@@ -162,7 +165,11 @@ impl Log {
         let mut known = self.surveyed(base);
         let part = intact_part(known.as_deref().unwrap_or_default(), from);
         let found = match part.clone() {
-            Ok(part) => self.read_indexed(base, from, limits, &part).await?,
+            Ok(part) => {
+                let surveyed = known.is_some();
+                self.read_indexed(base, from, limits, &part, surveyed)
+                    .await?
+            }
             Err(_) => None,
         };
         if found.is_some() {
@@ -196,6 +203,7 @@ impl Log {
         from: i64,
         limits: Limits,
         part: &Range<u64>,
+        surveyed: bool,
     ) -> Result<Option<ReadResult>, ReadError> {
         let place = match self.find_batch(base, from).await {
             Ok(Some(place)) if part.contains(&place.position) => place,
@@ -208,7 +216,9 @@ impl Log {
             }
             Err(error) => return Err(error),
         };
-        if place.header.base_offset > from && !place.sure {
+        // Offsets have no checksum. What was surveyed is as it was written, whatever stands before it.
+        let elsewhere = place.header.base_offset > from && !place.sure;
+        if elsewhere || !(place.apart || surveyed) {
             return Ok(None);
         }
         let read = self.read_from(base, place.position, limits, part.end);
@@ -264,16 +274,7 @@ impl Log {
                 _ => 0,
             }
         };
-        let mut window = Window::default();
-        let found = self
-            .walk_window(base, offset, position, u64::MAX, &mut window)
-            .await?;
-        let header = found.and_then(|position| window.header(position));
-        Ok(found.zip(header).map(|(position, header)| Place {
-            position,
-            header,
-            sure: false,
-        }))
+        self.walk_window(base, offset, position, u64::MAX).await
     }
 
     /// Position of the first batch from `start` on, below `end`, whose last offset is ≥ `offset`.
@@ -284,8 +285,8 @@ impl Log {
         start: u64,
         end: u64,
     ) -> Result<Option<u64>, ReadError> {
-        self.walk_window(base, offset, start, end, &mut Window::default())
-            .await
+        let place = self.walk_window(base, offset, start, end).await?;
+        Ok(place.map(|place| place.position))
     }
 
     async fn walk_window(
@@ -294,17 +295,25 @@ impl Log {
         offset: i64,
         mut position: u64,
         end: u64,
-        window: &mut Window,
-    ) -> Result<Option<u64>, ReadError> {
+    ) -> Result<Option<Place>, ReadError> {
+        let mut window = Window::default();
+        let (mut next, mut apart) = (base, true);
         while position < end {
             if !window.covers(position, HEADER as u64) {
-                *window = self.window(base, position, WINDOW_BYTES_MIN).await?;
+                window = self.window(base, position, WINDOW_BYTES_MIN).await?;
             }
             let Some(header) = window.header(position) else {
                 return Ok(None);
             };
+            apart &= header.base_offset >= next;
+            next = header.next_offset();
             if header.last_offset() >= offset {
-                return Ok(Some(position));
+                return Ok(Some(Place {
+                    position,
+                    header,
+                    sure: false,
+                    apart,
+                }));
             }
             position += header.total_len() as u64;
         }
@@ -320,7 +329,7 @@ impl Log {
         end: u64,
     ) -> Result<Result<ReadResult, Flaw>, ReadError> {
         let wanted = limits.max_bytes.max(WINDOW_BYTES_MIN);
-        let mut window = self.window(base, position, wanted).await?;
+        let mut window = self.window(base, position, wanted + BEHIND).await?;
         let Some(first) = window.header(position) else {
             return Ok(Err(Flaw::Missing));
         };
@@ -334,12 +343,12 @@ impl Log {
             }));
         }
         if !window.covers(position, first_len) {
-            window = self.window(base, position, first_len).await?;
+            window = self.window(base, position, first_len + BEHIND).await?;
             if !window.covers(position, first_len) {
                 return Ok(Err(Flaw::Missing));
             }
         }
-        if let Err(flaw) = self.intact(&window, position, &first) {
+        if let Err(flaw) = self.intact(base, &window, position, &first) {
             return Ok(Err(flaw));
         }
         let mut last = first;
@@ -364,7 +373,7 @@ impl Log {
                 || window
                     .header(next)
                     .is_some_and(|behind| behind.base_offset > header.last_offset());
-            if !follows || self.intact(&window, at, &header).is_err() {
+            if !follows || self.intact(base, &window, at, &header).is_err() {
                 break;
             }
             (last, at) = (header, next);
@@ -376,15 +385,27 @@ impl Log {
         }))
     }
 
-    /// Checksum and leader epoch of a whole batch.
-    fn intact(&self, window: &Window, position: u64, header: &BatchHeader) -> Result<(), Flaw> {
+    /// Checksum, leader epoch and end of a whole batch.
+    fn intact(
+        &self,
+        base: i64,
+        window: &Window,
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<(), Flaw> {
         let covered = position + CRC_START..position + header.total_len() as u64;
         let parts = window.take(covered);
         let crc = parts.iter().fold(0, |crc, p| crc32c::crc32c_append(crc, p));
         if crc != header.crc {
             return Err(Flaw::Checksum);
         }
-        match epoch_fits(&self.state.borrow().epochs, header) {
+        let state = self.state.borrow();
+        let end = state.segment(base).map(|s| s.info.end_offset);
+        let end = end.unwrap_or(i64::MAX).min(self.flushed_end_offset.get());
+        if header.next_offset() > end {
+            return Err(Flaw::Offsets);
+        }
+        match epoch_fits(&state.epochs, header) {
             true => Ok(()),
             false => Err(Flaw::Epoch),
         }
@@ -454,7 +475,8 @@ impl Log {
         Ok(Window { position, parts })
     }
 
-    /// The batch headers of `[from, to)` of a segment, with their positions.
+    /// The batch headers of `[from, to)` of a segment, with their positions. Nothing of them is checked but that they lead to
+    /// `to`.
     pub(crate) async fn headers(
         &self,
         base: i64,
@@ -475,7 +497,11 @@ impl Log {
             headers.push((position, header));
             position += header.total_len() as u64;
         }
-        Ok(headers)
+        // No checksum covers a length by itself.
+        match position <= to.max(from) {
+            true => Ok(headers),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Gives the first block of memory back if it is not needed; called by the budget's clock. `pressing`: far too much is

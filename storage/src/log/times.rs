@@ -60,7 +60,7 @@ impl Log {
                 let path = self.path();
                 let found = segment::find_timestamp(&self.dir.files, &path, &info, timestamp, from);
                 match found.await {
-                    Ok(Some((_, header))) => from = from.max(header.base_offset),
+                    Ok(Some(lowest)) => from = from.max(lowest),
                     Ok(None) => continue,
                     Err(SegmentError::Io(e)) if e.kind() != io::ErrorKind::UnexpectedEof => {
                         return Err(SegmentError::Io(e).into());

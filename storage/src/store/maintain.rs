@@ -287,7 +287,7 @@ impl CoreDir {
             Some((offsets, times)) => {
                 let index = ActiveIndex::resume(interval, &offsets, &times);
                 let last = offsets.entries().last().copied();
-                continue_index(log, index, last, scan_to).await?
+                continue_index(log, index, last, scan_to, info.end_offset).await?
             }
             None => None,
         };
@@ -295,7 +295,7 @@ impl CoreDir {
             Some(index) => index,
             None => {
                 let new = ActiveIndex::new(base, interval);
-                match continue_index(log, new.clone(), None, scan_to).await? {
+                match continue_index(log, new.clone(), None, scan_to, info.end_offset).await? {
                     Some(index) => index,
                     None => {
                         let mut index = new;
@@ -354,13 +354,14 @@ impl CoreDir {
     }
 }
 
-/// Adds the batches up to `scan_to`. `None`: what `last`, the index's last entry, leads to is no such batch, or the segment is
-/// damaged behind it.
+/// Adds the batches up to `scan_to`, all below `end_offset`. `None`: what `last`, the index's last entry, leads to is no such
+/// batch, or the segment is damaged behind it.
 async fn continue_index(
     log: &Log,
     mut index: ActiveIndex,
     last: Option<OffsetEntry>,
     scan_to: u64,
+    end_offset: i64,
 ) -> io::Result<Option<ActiveIndex>> {
     let from = u64::from(index.resume_position());
     let headers = match log.headers(index.base_offset(), from, scan_to).await {
@@ -372,10 +373,13 @@ async fn continue_index(
     if last.is_some_and(|entry| Some(entry.offset) != first) {
         return Ok(None);
     }
+    let mut next = index.base_offset();
     for (position, header) in headers {
-        if header.base_offset < index.base_offset() {
+        // No checksum covers a base offset, and none was looked at here.
+        if header.base_offset < next || header.next_offset() > end_offset {
             return Ok(None);
         }
+        next = header.next_offset();
         index.push(BatchSpan::new(position, &header));
     }
     Ok(Some(index))

@@ -1,14 +1,19 @@
-//! Single bits flipped anywhere.
+//! Single bits flipped anywhere, and each of those that no checksum covers.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::image::{Found, Image, Left, image, started_twice};
+use crate::image::{Found, Image, Left, Seen, batches, image, started_twice};
 
 /// Flips in the test command.
 const FLIPS: u64 = 250;
+/// Base offset, length, leader epoch and magic of a batch stand outside of its checksum.
+const NOT_COVERED: Range<u64> = 0..17;
+/// The newest batches of a segment, which its index does not have yet.
+const NEWEST: usize = 4;
 
 /// All files, those of one log's directory as one kind of its own.
 fn files(image: &Image) -> Vec<(PathBuf, u64)> {
@@ -54,42 +59,92 @@ fn judge(image: &Image, path: &Path, at: u64, found: &Found) {
     }
 }
 
-fn flip_many(left: Left) {
-    let wanted = std::env::var("MILLSTREAM_FLIPS").ok();
-    let wanted = wanted.and_then(|n| n.parse().ok()).unwrap_or(FLIPS);
-    let seed = std::env::var("MILLSTREAM_SEED").ok();
-    let seed = seed.and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| rand::random::<u32>().into());
-    let image = image(left);
-    let files = files(&image);
-    let (mut refused, mut told) = (0, 0);
-    for n in 0..wanted {
-        let seed = seed + n;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (path, written) = &files[rng.random_range(0..files.len())];
-        let (at, bit) = (rng.random_range(0..*written), rng.random_range(0..8));
-        let mut disk = image.disk.clone();
+/// Starts on a disk with one bit flipped, and judges. What it came to is counted.
+struct Flips {
+    image: Image,
+    refused: u64,
+    told: u64,
+}
+
+impl Flips {
+    fn of(left: Left) -> Flips {
+        Flips {
+            image: image(left),
+            refused: 0,
+            told: 0,
+        }
+    }
+
+    fn flip(&mut self, seed: u64, path: &Path, at: u64, bit: u8) {
+        let mut disk = self.image.disk.clone();
         let byte = disk.read(path).expect("a file")[at as usize];
         disk.damage_at(path, at, &[byte ^ 1 << bit])
             .expect("the file is there");
         let _said = Said(format!(
-            "MILLSTREAM_SEED={seed} MILLSTREAM_FLIPS=1: {left:?} {path:?} bit {bit} of byte {at} of {written}"
+            "MILLSTREAM_SEED={seed} MILLSTREAM_FLIPS=1: {:?} {path:?} bit {bit} of byte {at}",
+            self.image.left
         ));
-        let found = started_twice(&image, disk, seed);
-        judge(&image, path, at, &found);
+        let found = started_twice(&self.image, disk, seed);
+        judge(&self.image, path, at, &found);
         match &found {
             Ok(found) => {
-                let damaged = |seen: &crate::image::Seen| !seen.damaged.is_empty();
-                told += u64::from(found.iter().flatten().any(damaged));
+                let damaged = |seen: &Seen| !seen.damaged.is_empty();
+                self.told += u64::from(found.iter().flatten().any(damaged));
             }
-            Err(_) => refused += 1,
+            Err(_) => self.refused += 1,
         }
     }
-    println!("{left:?}: {wanted} flips, {told} told to readers, {refused} starts refused");
+
+    fn say(&self, flips: u64) {
+        let (left, told, refused) = (self.image.left, self.told, self.refused);
+        println!("{left:?}: {flips} flips, {told} told to readers, {refused} starts refused");
+    }
+}
+
+fn first_seed() -> u64 {
+    let seed = std::env::var("MILLSTREAM_SEED").ok();
+    let seed = seed.and_then(|seed| seed.parse().ok());
+    seed.unwrap_or_else(|| rand::random::<u32>().into())
+}
+
+fn flip_many(left: Left) {
+    let wanted = std::env::var("MILLSTREAM_FLIPS").ok();
+    let wanted = wanted.and_then(|n| n.parse().ok()).unwrap_or(FLIPS);
+    let first = first_seed();
+    let mut flips = Flips::of(left);
+    let files = files(&flips.image);
+    for seed in first..first + wanted {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (path, written) = &files[rng.random_range(0..files.len())];
+        let (at, bit) = (rng.random_range(0..*written), rng.random_range(0..8));
+        flips.flip(seed, path, at, bit);
+    }
+    flips.say(wanted);
+}
+
+/// Of one of the newest batches of a log.
+fn flip_all_not_covered(left: Left) {
+    let seed = first_seed();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut flips = Flips::of(left);
+    let log = &flips.image.logs[rng.random_range(0..flips.image.logs.len())];
+    let files = flips.image.files(&format!("/{}-0/", log.topic));
+    let segments = files.into_iter().map(|(path, _)| path);
+    let segments = segments.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+    let newest = segments.max().expect("it has a segment");
+    let stand = batches(&flips.image.disk.read(&newest).expect("a file"));
+    let which = stand.len() - 1 - rng.random_range(0..NEWEST.min(stand.len()));
+    let (position, _) = stand[which];
+    for at in NOT_COVERED {
+        for bit in 0..8 {
+            flips.flip(seed, &newest, position + at, bit);
+        }
+    }
+    flips.say(NOT_COVERED.end * 8);
 }
 
 /// Printed when the test fails here.
-struct Said(String);
+pub struct Said(pub String);
 
 impl Drop for Said {
     fn drop(&mut self) {
@@ -107,4 +162,14 @@ fn bits_flip_while_a_killed_process_is_down() {
 #[test]
 fn bits_flip_after_a_clean_stop() {
     flip_many(Left::Stopped);
+}
+
+#[test]
+fn bits_that_no_checksum_covers_flip_while_a_killed_process_is_down() {
+    flip_all_not_covered(Left::Killed);
+}
+
+#[test]
+fn bits_that_no_checksum_covers_flip_after_a_clean_stop() {
+    flip_all_not_covered(Left::Stopped);
 }
