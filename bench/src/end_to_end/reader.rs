@@ -8,7 +8,7 @@ use millstream_protocol::api::ApiKey;
 use millstream_protocol::batch::{Batches, records};
 use millstream_protocol::header;
 use millstream_protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use millstream_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -16,7 +16,7 @@ use millstream_protocol::messages::offset_commit::{
 };
 use millstream_ring::{Ring, Socket};
 
-use super::Plan;
+use super::{Plan, READ_COMMITTED};
 use crate::Fault;
 use crate::clock;
 use crate::cluster::{self, Target};
@@ -83,10 +83,20 @@ pub async fn read(
     }
 }
 
+impl Plan {
+    /// Whether records are there that a reader of what is committed does not get yet.
+    fn waits_for_commit(&self, partition: &PartitionData<'_>) -> bool {
+        self.isolation_level == READ_COMMITTED
+            && partition.last_stable_offset < partition.high_watermark
+    }
+}
+
 /// What an answer brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
     Records,
+    /// Nothing yet: a transaction is open.
+    Open,
     Nothing,
     Errors,
 }
@@ -202,9 +212,11 @@ impl Places {
                     continue;
                 }
                 let bytes = partition.records.bytes();
-                if taken == Taken::Nothing && !bytes.is_empty() {
-                    taken = Taken::Records;
-                }
+                taken = match taken {
+                    Taken::Nothing | Taken::Open if !bytes.is_empty() => Taken::Records,
+                    Taken::Nothing if plan.waits_for_commit(partition) => Taken::Open,
+                    other => other,
+                };
                 let mut offset = self.partitions[at].offset;
                 for batch in Batches::new(bytes) {
                     let (header, batch) = batch?;
