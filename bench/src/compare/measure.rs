@@ -16,10 +16,10 @@ use crate::roofline::device;
 
 /// Files of deleted topics go in the background; the next run shall not pay for them.
 const DELETE_PAUSE: Duration = Duration::from_millis(1500);
-/// Load until a topic holds what it shall goes in pieces so long,
-const PREPARE_SECONDS: f64 = 1.0;
+/// Load until a topic holds what it shall goes in pieces so long, so that what is to be less than a cache does not become more,
+const PREPARE_SECONDS: f64 = 0.4;
 /// and so many at most.
-const PREPARE_MAX: usize = 180;
+const PREPARE_MAX: usize = 450;
 /// The file of the device alone, in the directory of the comparison.
 const DEVICE_FILE: &str = "device";
 /// Of the topic that every system has for the calibration.
@@ -353,7 +353,8 @@ fn fill(invocation: Invocation<'_>, command: &str, bytes: u64) -> Result<(), Fau
     }
     let (got, wanted) = (acknowledged >> 20, bytes >> 20);
     Err(format!(
-        "only {got} of {wanted} MiB were taken in {PREPARE_MAX} s: --backlog-gib says how much"
+        "only {got} of {wanted} MiB were taken in {:.0} s: --backlog-gib says how much",
+        PREPARE_MAX as f64 * PREPARE_SECONDS
     )
     .into())
 }

@@ -117,7 +117,7 @@ const SCENARIO: Scenario = Scenario {
 /// Less than any cache: what is fetched just after it was written comes from memory.
 const CACHED: Prepare = Prepare {
     command: LARGE,
-    amount: Amount::Bytes(512 << 20),
+    amount: Amount::Bytes(384 << 20),
 };
 const MIB: usize = 1 << 20;
 
