@@ -10,12 +10,23 @@ use std::future::poll_fn;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
-
-use crate::ring::Ring;
+#[cfg(not(test))]
+use {
+    crate::ring::Ring,
+    rtrb::{Consumer, Producer, PushError, RingBuffer},
+    std::sync::atomic::{AtomicBool, AtomicU64, fence},
+};
+// What cores share is a model's: it tries every order of their steps, and every value that a load may see.
+#[cfg(test)]
+use {
+    loom::sync::atomic::{AtomicU64, fence},
+    tests::flag::AtomicBool,
+    tests::queue::{Consumer, Producer, PushError, RingBuffer},
+    tests::ring::Ring,
+};
 
 /// Queues between all pairs of `cores` cores (and from each to itself), `capacity` messages each way.
 /// End `i` goes to core `i`.
@@ -294,3 +305,6 @@ impl Bell {
         receiver.into_iter().chain(senders).for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests;

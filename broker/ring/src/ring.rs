@@ -314,26 +314,6 @@ impl Ring {
         self.kernel().queues.borrow_mut().keep_open(fd)
     }
 
-    // --- bells between cores ---
-
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.kernel().queues.borrow().raw_fd()
-    }
-
-    pub(crate) fn add_bell(&self, bell: Rc<Bell>) -> usize {
-        self.kernel().bells.borrow_mut().insert(bell)
-    }
-
-    pub(crate) fn remove_bell(&self, bell: usize) {
-        let removed = self.kernel().bells.borrow_mut().try_remove(bell);
-        drop(removed);
-    }
-
-    /// Wakes bell `bell` of the ring behind `fd`.
-    pub(crate) fn ring_bell(&self, fd: RawFd, bell: u16) {
-        self.kernel().queues.borrow_mut().ring_bell(fd, bell);
-    }
-
     // --- the end ---
 
     /// Cancels every task and waits until the kernel holds nothing of ours, at most `patience`.
@@ -363,6 +343,28 @@ impl Ring {
         for task in taken {
             task.cancel().await;
         }
+    }
+}
+
+/// Bells between cores.
+#[cfg_attr(test, expect(dead_code, reason = "mailboxes have a model's in tests"))]
+impl Ring {
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.kernel().queues.borrow().raw_fd()
+    }
+
+    pub(crate) fn add_bell(&self, bell: Rc<Bell>) -> usize {
+        self.kernel().bells.borrow_mut().insert(bell)
+    }
+
+    pub(crate) fn remove_bell(&self, bell: usize) {
+        let removed = self.kernel().bells.borrow_mut().try_remove(bell);
+        drop(removed);
+    }
+
+    /// Wakes bell `bell` of the ring behind `fd`.
+    pub(crate) fn ring_bell(&self, fd: RawFd, bell: u16) {
+        self.kernel().queues.borrow_mut().ring_bell(fd, bell);
     }
 }
 
