@@ -87,7 +87,7 @@ pub struct Options {
     /// Log that a group reads from its start in W9, per system. Millstream may keep half of it in memory.
     #[arg(long, default_value_t = 2.0, value_name = "GIB")]
     backlog_gib: f64,
-    /// Size of the file on which the device alone is measured.
+    /// Size of the file on which the device alone is measured; twice that for each second where its blocks are to be new.
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     device_mib: u64,
     /// Partitions for start and restart (W12).

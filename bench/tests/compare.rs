@@ -3,7 +3,7 @@
 mod harness;
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,7 +97,10 @@ fn nothing_is_left_of_a_comparison_that_is_killed() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         let data = dir.path().join(format!("killed-by-{}", signal.as_raw()));
         std::fs::create_dir(&data).unwrap();
-        let mut compare = bench()
+        // What a shell starts in the background ignores SIGINT, and so would everything below it.
+        let mut compare = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(bench().get_program())
             .args(["compare", "--peer", "another", "--peer-address"])
             .arg(peer.address())
             .arg("--millstream")

@@ -143,3 +143,19 @@ fn a_workload_of_the_openmessaging_benchmark_runs_as_it_is() {
         "{said}"
     );
 }
+
+#[test]
+fn a_broker_without_transactions_is_named_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), free_port());
+    let output = run(&format!(
+        "produce --bootstrap {} --transactional-id t",
+        broker.address()
+    ));
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("has no transactions") && said.lines().count() == 1,
+        "{said}"
+    );
+}

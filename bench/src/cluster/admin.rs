@@ -11,6 +11,7 @@ use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTo
 use millstream_protocol::messages::find_coordinator::{
     FindCoordinatorRequest, FindCoordinatorResponse,
 };
+use millstream_protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use millstream_protocol::messages::init_producer_id::{
     InitProducerIdRequest, InitProducerIdResponse,
 };
@@ -24,6 +25,7 @@ use crate::Fault;
 const API_VERSIONS_VERSION: i16 = 0;
 const DELETE_TOPICS_VERSION: i16 = 5;
 const FIND_COORDINATOR_VERSION: i16 = 4;
+const HEARTBEAT_VERSION: i16 = 4;
 const INIT_PRODUCER_ID_VERSION: i16 = 4;
 const LIST_OFFSETS_VERSION: i16 = 7;
 /// ListOffsets' timestamp for the log's end.
@@ -128,7 +130,8 @@ pub enum KeyType {
     Transaction = 1,
 }
 
-/// Who coordinates it. Waits for the broker to create its topic of them, if it has to.
+/// Who coordinates it. Waits for the broker to create its topic of them, if it has to, and until a group's coordinator
+/// has loaded its part of it.
 pub fn coordinator(bootstrap: &str, key: &str, key_type: KeyType) -> Result<SocketAddr, Fault> {
     let mut broker = connect(bootstrap)?;
     let request = FindCoordinatorRequest {
@@ -143,20 +146,43 @@ pub fn coordinator(bootstrap: &str, key: &str, key_type: KeyType) -> Result<Sock
         let (_, mut body) = header::read_response(&frame, api.row(), version)?;
         let response = FindCoordinatorResponse::read(&mut body, version)?;
         let found = response.coordinators.first().ok_or("an empty answer")?;
-        match ErrorCode::from_code(found.error_code) {
-            Some(ErrorCode::None) => {
-                let port = u16::try_from(found.port)?;
-                return Ok(TcpStream::connect((&*found.host, port))?.peer_addr()?);
+        let mut code = ErrorCode::from_code(found.error_code);
+        if code == Some(ErrorCode::None) {
+            let port = u16::try_from(found.port)?;
+            let mut coordinator = connect(&format!("{}:{port}", found.host))?;
+            if key_type == KeyType::Group {
+                code = ErrorCode::from_code(heartbeat(&mut coordinator, key)?);
             }
+            if !code.is_some_and(ErrorCode::retriable) {
+                return Ok(coordinator.peer_addr()?);
+            }
+        }
+        match code {
             Some(code) if code.retriable() && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(50));
             }
             _ => {
-                let name = error_name(found.error_code);
+                let name = code.map_or_else(
+                    || error_name(found.error_code),
+                    |code| code.name().to_owned(),
+                );
                 return Err(format!("coordinator of {key}: {name}").into());
             }
         }
     }
+}
+
+/// What a coordinator says to a member that it cannot know: UNKNOWN_MEMBER_ID, unless the group is not its own yet.
+fn heartbeat(coordinator: &mut TcpStream, group: &str) -> Result<i16, Fault> {
+    let request = HeartbeatRequest {
+        group_id: group.into(),
+        member_id: "nobody".into(),
+        ..HeartbeatRequest::default()
+    };
+    let (api, version) = (ApiKey::Heartbeat, HEARTBEAT_VERSION);
+    let frame = call(coordinator, api, version, &request)?;
+    let (_, mut body) = header::read_response(&frame, api.row(), version)?;
+    Ok(HeartbeatResponse::read(&mut body, version)?.error_code)
 }
 
 /// Whether EndTxn is among a broker's APIs.

@@ -63,9 +63,11 @@ fn load(text: &mut String, comparison: &Comparison, workload: &WorkloadResult) {
         };
         let mut words = vec![figure(row)];
         let ratio = Summary::of(workload.ratios(at)).filter(|_| at > 0);
-        words.extend(ratio.map(|Summary { median, min, max }| {
-            format!("**{}x** ({}–{})", number(median), number(min), number(max))
-        }));
+        words.extend(
+            ratio.map(|Summary { median, min, max }| {
+                format!("**{median:.2}x** ({min:.2}–{max:.2})")
+            }),
+        );
         words.extend(workload.notes(row, roofline));
         let _ = write!(text, " {} |", words.join("; "));
         cpu.push(cpu_of(row, workload.metric));

@@ -12,7 +12,7 @@ use super::system::{self, System};
 use crate::Fault;
 use crate::load::cpu_list;
 use crate::report::Outcome;
-use crate::roofline::device;
+use crate::roofline::device::{self, Blocks, Kind};
 
 /// Files of deleted topics go in the background; the next run shall not pay for them.
 const DELETE_PAUSE: Duration = Duration::from_millis(1500);
@@ -20,8 +20,9 @@ const DELETE_PAUSE: Duration = Duration::from_millis(1500);
 const PREPARE_SECONDS: f64 = 0.4;
 /// and so many at most.
 const PREPARE_MAX: usize = 450;
-/// The file of the device alone, in the directory of the comparison.
+/// The files of the device alone, in the directory of the comparison.
 const DEVICE_FILE: &str = "device";
+const NEW_FILE: &str = "device-new";
 /// Of the topic that every system has for the calibration.
 const CALIBRATION_TOPIC: &str = "calibration";
 
@@ -252,10 +253,12 @@ impl Rounds<'_> {
         let options = self.options;
         let brokers = match self.scenario.beside {
             Beside::Nothing => return Companion::Nobody,
-            Beside::DeviceFlushed { bytes, in_flight } => {
-                return Companion::Device(device::Kind::Flushed { bytes }, in_flight);
-            }
-            Beside::DeviceRead => return Companion::Device(device::Kind::Read, 5),
+            Beside::DeviceFlushed {
+                bytes,
+                in_flight,
+                to,
+            } => return Companion::Device(Kind::Flushed { bytes, to }, in_flight),
+            Beside::DeviceRead => return Companion::Device(Kind::Read, 5),
             Beside::Sink { partitions } => {
                 (system::sink(options, self.work, partitions), Role::Ceiling)
             }
@@ -283,18 +286,32 @@ impl Rounds<'_> {
             Companion::Device(kind, in_flight) => {
                 let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
                 let cpus = cpu_list(&options.broker_cpus).unwrap_or_default();
+                let warm_up = options.warm_up.min(1.0);
+                let is_new = matches!(
+                    kind,
+                    Kind::Flushed {
+                        to: Blocks::New,
+                        ..
+                    }
+                );
+                let (name, times) = match is_new {
+                    true => (NEW_FILE, 2.0 * (warm_up + options.duration)),
+                    false => (DEVICE_FILE, 1.0),
+                };
                 let load = device::Load {
-                    path: &self.work.join(DEVICE_FILE),
-                    file_bytes: options.device_mib << 20,
+                    path: &self.work.join(name),
+                    file_bytes: ((options.device_mib << 20) as f64 * times.max(1.0)) as u64,
                     kind: *kind,
                     in_flight: *in_flight,
-                    warm_up: seconds(options.warm_up.min(1.0)),
+                    warm_up: seconds(warm_up),
                     duration: seconds(options.duration),
                     cpu: cpus.at(0),
                 };
-                Some(recorded(
-                    self.write_back().and_then(|()| device::outcome(load)),
-                ))
+                let outcome = self.write_back().and_then(|()| device::outcome(load));
+                if is_new {
+                    std::thread::sleep(DELETE_PAUSE);
+                }
+                Some(recorded(outcome))
             }
         }
     }
@@ -303,7 +320,7 @@ impl Rounds<'_> {
 /// What runs beside the systems.
 enum Companion {
     Nobody,
-    Device(device::Kind, usize),
+    Device(Kind, usize),
     /// Ends with the workload.
     Broker(Box<System>, Role),
     /// It did not start: its name, and why.
@@ -314,11 +331,15 @@ impl Companion {
     fn label(&self) -> Option<(String, Role)> {
         match self {
             Companion::Nobody => None,
-            Companion::Device(device::Kind::Flushed { .. }, _) => {
-                Some(("the device, flushed".into(), Role::Ceiling))
-            }
-            Companion::Device(device::Kind::Read, _) => {
-                Some(("the device, read".into(), Role::Ceiling))
+            Companion::Device(kind, _) => {
+                let what = match kind {
+                    Kind::Flushed { to, .. } => match to {
+                        Blocks::New => "the device, new blocks flushed",
+                        Blocks::Written => "the device, written blocks flushed",
+                    },
+                    Kind::Read => "the device, read",
+                };
+                Some((what.into(), Role::Ceiling))
             }
             Companion::Broker(system, role) => Some((system.name.clone(), *role)),
             Companion::Broken(name, role, _) => Some((name.clone(), *role)),

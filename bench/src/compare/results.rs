@@ -220,7 +220,7 @@ fn of_roofline(row: &Row, roofline: &Roofline) -> Option<String> {
     let first = |outcome: &Outcome| outcome.shares(roofline).first().copied();
     let of = first(row.middle()?)?.1;
     let percent = row.median(|outcome| Some(first(outcome)?.0))?;
-    Some(format!("{} % of the roofline ({of})", number(percent)))
+    Some(format!("{percent:.1} % of the roofline ({of})"))
 }
 
 impl WorkloadResult {

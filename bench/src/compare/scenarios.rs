@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
+use crate::roofline::device::Blocks;
 
 /// The figure that a workload is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub enum Beside {
     DeviceFlushed {
         bytes: usize,
         in_flight: usize,
+        to: Blocks,
     },
     /// The device alone: reads of 1 MiB, five at a time.
     DeviceRead,
@@ -130,6 +132,7 @@ const SCENARIOS: [Scenario; 13] = [
         beside: Beside::DeviceFlushed {
             bytes: MIB,
             in_flight: 5,
+            to: Blocks::New,
         },
         ..SCENARIO
     },
@@ -141,6 +144,7 @@ const SCENARIOS: [Scenario; 13] = [
         beside: Beside::DeviceFlushed {
             bytes: MIB,
             in_flight: 20,
+            to: Blocks::New,
         },
         ..SCENARIO
     },
@@ -152,6 +156,7 @@ const SCENARIOS: [Scenario; 13] = [
         beside: Beside::DeviceFlushed {
             bytes: 64 << 10,
             in_flight: 80,
+            to: Blocks::New,
         },
         ..SCENARIO
     },
@@ -185,6 +190,7 @@ const SCENARIOS: [Scenario; 13] = [
         beside: Beside::DeviceFlushed {
             bytes: 4096,
             in_flight: 1,
+            to: Blocks::Written,
         },
         ..SCENARIO
     },

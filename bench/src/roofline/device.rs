@@ -17,15 +17,26 @@ use crate::report::{self, Counts, Measured, Outcome, Process, Tally};
 pub enum Kind {
     /// Writes of so many bytes, whole blocks up to 1 MiB. Each counts when a flush that began after it is through;
     /// flushes follow each other.
-    Flushed { bytes: usize },
+    Flushed { bytes: usize, to: Blocks },
     /// Reads of 1 MiB.
     Read,
+}
+
+/// What is written to. Those that were never written are slower: the file system notes each as written, and a host may have
+/// to find room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// As a log does. Once all of the file is written, it begins again at its start.
+    New,
+    /// As a journal does that goes round.
+    Written,
 }
 
 /// One load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
-    /// The file; it stays. The first run writes it before it measures: blocks that were never written are slower.
+    /// The file. Where it is to be new it is removed at once and given back at the end, otherwise it stays, and the first run
+    /// writes it before it measures.
     pub path: &'a Path,
     /// Its size, at least a few MiB.
     pub file_bytes: u64,
@@ -48,9 +59,17 @@ pub fn outcome(load: Load<'_>) -> Result<Outcome, Fault> {
     let (path, before) = (load.path.to_owned(), Process::read(std::process::id())?);
     let began = Instant::now();
     let thread = millstream_ring::start(core, move |ring| async move {
-        let is_new = !path.exists();
+        let is_there = path.exists();
         let (area, _) = Area::open(&ring, &path, load.file_bytes).await?;
-        if is_new {
+        if matches!(
+            load.kind,
+            Kind::Flushed {
+                to: Blocks::New,
+                ..
+            }
+        ) {
+            std::fs::remove_file(&path)?;
+        } else if !is_there {
             area.first_pass(&ring).await?;
         }
         measure(
@@ -65,10 +84,14 @@ pub fn outcome(load: Load<'_>) -> Result<Outcome, Fault> {
     })?;
     let counts: Result<Counts, Fault> = thread.join().map_err(|_| "the device thread panicked")?;
     let (name, title) = match load.kind {
-        Kind::Flushed { bytes } => (
+        Kind::Flushed { bytes, to } => (
             "write and flush",
             format!(
-                "device: flushed writes of {bytes} bytes, {} in flight",
+                "device: flushed writes of {bytes} bytes to {} blocks, {} in flight",
+                match to {
+                    Blocks::New => "new",
+                    Blocks::Written => "written",
+                },
                 load.in_flight
             ),
         ),
@@ -106,7 +129,7 @@ async fn measure(
         async move {
             let began = Instant::now();
             let moved = match kind {
-                Kind::Flushed { bytes } => {
+                Kind::Flushed { bytes, .. } => {
                     let written = area.write_one(bytes).await?;
                     commit.flush(area.file()).await?;
                     written
