@@ -25,7 +25,7 @@ use crate::harness::node::Node;
 use crate::harness::wire::{self, PRODUCE, Wire, produce_request, request_frame_of};
 
 /// Before the first look at memory: buffers, tables and the allocator's own have their size then.
-const WARM_UP: usize = 10_000;
+const WARM_UP: usize = 20_000;
 /// Requests on their way on one connection.
 const PIPELINE: usize = 200;
 const CONNECTIONS: usize = 4;
