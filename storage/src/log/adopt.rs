@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use millstream_ring::{Ring, fs};
 
 use crate::checkpoint::{self, CheckpointError, OffsetFile};
-use crate::dir::{DirEntryKind, Id, PartitionName, classify};
+use crate::dir::{
+    DirEntryKind, FileKind, Id, PARTITION_METADATA, PartitionName, classify, parse_file_name,
+};
 use crate::epochs::Epochs;
 use crate::segment::SegmentInfo;
 use partition::Partition;
@@ -96,13 +98,16 @@ pub async fn adopt(
             continue;
         }
         let name = match kind {
-            DirEntryKind::Partition(name) => name,
+            DirEntryKind::Partition(name) if is_partition(&path)? => name,
             DirEntryKind::Delete => {
                 adopted.to_delete.push(path);
                 continue;
             }
             DirEntryKind::ClusterMetadata => continue,
-            DirEntryKind::Stray | DirEntryKind::Future(_) | DirEntryKind::Other => {
+            DirEntryKind::Partition(_)
+            | DirEntryKind::Stray
+            | DirEntryKind::Future(_)
+            | DirEntryKind::Other => {
                 adopted
                     .ignored
                     .push(format!("{} is left as it is", path.display()));
@@ -124,6 +129,17 @@ pub async fn adopt(
         adopted.logs.push(partition.adopt(name).await?);
     }
     Ok(adopted)
+}
+
+/// A directory may be called `backup-20240101` without being a partition, one of 20 million: a partition has a segment, or
+/// says whose it is.
+fn is_partition(path: &Path) -> Result<bool, AdoptError> {
+    let entries = fs::list(path).map_err(|cause| io_error(path, cause))?;
+    let mut names = entries.iter().filter_map(|entry| entry.name.to_str());
+    Ok(names.any(|name| {
+        let is_segment = matches!(parse_file_name(name), Some((_, FileKind::Log)));
+        is_segment || name == PARTITION_METADATA
+    }))
 }
 
 /// A checkpoint that cannot be read counts as empty, as in Kafka: more is verified then.

@@ -330,6 +330,9 @@ fn other_directories_are_left_alone() {
         .unwrap();
     }
     std::fs::write(dir.path().join(".millstream-table-1-0"), b"x").unwrap();
+    let backup = dir.path().join("backup-20240101");
+    std::fs::create_dir(&backup).unwrap();
+    std::fs::write(backup.join("notes"), b"no partition").unwrap();
     let before = contents(dir.path());
     let adopted = run(dir.path(), true).unwrap();
     assert_eq!(adopted.logs.len(), 4);
@@ -337,7 +340,7 @@ fn other_directories_are_left_alone() {
         adopted.to_delete,
         [dir.path().join(format!("gone-0.{hex}-delete"))]
     );
-    assert_eq!(adopted.ignored.len(), 2);
+    assert_eq!(adopted.ignored.len(), 3);
     assert_eq!(changed(&before, dir.path()), NONE);
 }
 
