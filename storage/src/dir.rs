@@ -79,7 +79,7 @@ pub enum DirError {
         cause: MetaError,
     },
     /// It belongs to another node.
-    #[error("data directory {} belongs to node {found}, but node.id is {expected}; set node.id={found} or choose another log.dirs", path.display())]
+    #[error("data directory {} belongs to node {found} by its meta.properties, but node.id is {expected}; set node.id={found} or choose another log.dirs", path.display())]
     NodeId {
         /// The directory.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum DirError {
         expected: i32,
     },
     /// Two directories belong to different clusters.
-    #[error("data directory {} belongs to cluster {found}, but {} to {expected}; take one of them out of log.dirs", path.display(), other.display())]
+    #[error("data directory {} belongs to cluster {found} by its meta.properties, but {} to {expected}; take one of them out of log.dirs", path.display(), other.display())]
     ClusterId {
         /// The directory.
         path: PathBuf,
