@@ -153,9 +153,10 @@ impl Commit {
         self.open.number - u64::from(self.open.is_empty())
     }
 
-    /// Nothing waits and nothing is on its way.
+    /// Nothing waits and nothing is on its way, nor in the hands of who is about to send it.
     pub fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.closed.is_empty() && self.flying.is_empty() && !self.flushing
+        let is_sent = self.open.is_empty() && self.sent == self.newest();
+        is_sent && self.flying.is_empty() && !self.flushing
     }
 
     /// Only settling, which frees a journal file, can help.
