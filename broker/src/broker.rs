@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use millstream_protocol::uuid::Uuid;
-use millstream_ring::{CoreOptions, Listener, MeshEnd, Ring};
+use millstream_ring::{CoreOptions, FreeMemory, Listener, MeshEnd, Ring};
 use millstream_state::controller::Image;
 use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
@@ -54,6 +54,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 const OFFLINE_LOOK: Duration = Duration::from_millis(500);
 /// Submission queue of each core's ring.
 const RING_ENTRIES: u32 = 1024;
+/// Between two looks for memory that became free.
+const FREE_MEMORY_LOOK: Duration = Duration::from_secs(20);
 
 /// Exit code of a process that did not start.
 pub const EXIT_START: i32 = 2;
@@ -122,6 +124,7 @@ pub enum RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     millstream_ring::block_signals(&STOP_SIGNALS).map_err(StartError::Thread)?;
     die_together();
+    give_back_memory().map_err(StartError::Thread)?;
     let cores = choose_cores(&config).map_err(RunError::from)?;
     millstream_ring::probe_for(cores.len()).map_err(StartError::from)?;
     limits::raise_open_files(cores.len()).map_err(StartError::from)?;
@@ -149,6 +152,20 @@ fn die_together() {
         report(panic);
         std::process::abort();
     }));
+}
+
+/// What became free and is kept for later goes back to the system, wherever it lies. Not by the cores, which have other work.
+fn give_back_memory() -> io::Result<()> {
+    let mut free = FreeMemory::default();
+    std::thread::Builder::new()
+        .name("memory".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(FREE_MEMORY_LOOK);
+                free.give_back();
+            }
+        })?;
+    Ok(())
 }
 
 fn choose_cores(config: &Config) -> Result<Vec<usize>, StartError> {

@@ -13,12 +13,12 @@ use crate::harness::wire::{
 };
 
 /// Peers of one flood: `MILLSTREAM_PEERS`. A test process may open 20,000 files at most in some places.
-fn peers() -> usize {
+pub fn peers() -> usize {
     std::env::var("MILLSTREAM_PEERS").map_or(2000, |text| text.parse().expect("a number"))
 }
 
 /// So many connections, each known to be served.
-fn open(node: &Node, count: usize) -> Vec<Wire> {
+pub fn open(node: &Node, count: usize) -> Vec<Wire> {
     let limit = open_files();
     assert!(
         count + 200 < limit,

@@ -2,6 +2,7 @@
 //!
 //! | file | who |
 //! |---|---|
+//! | `beside` | none of them, but a healthy producer beside them |
 //! | `lengths` | claims of lengths and counts that no bytes stand behind |
 //! | `stuck` | peers that stop in the middle |
 //! | `bombs` | batches of a megabyte that unpack to a gigabyte |
@@ -13,6 +14,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod beside;
 mod bombs;
 mod ceiling;
 mod floods;
