@@ -1,4 +1,4 @@
-//! Every target, for a few seconds each: `MILLSTREAM_FUZZ_SECONDS` (8), `MILLSTREAM_SEED`.
+//! Every target, for half a minute each: `MILLSTREAM_FUZZ_SECONDS` (30), `MILLSTREAM_SEED`.
 //!
 //! A failure prints the input that caused it; `MILLSTREAM_FUZZ_INPUT=hex` runs only that one.
 
@@ -46,7 +46,7 @@ fn fuzz(name: &str) {
             hex(bytes)
         );
     };
-    let seconds = number("MILLSTREAM_FUZZ_SECONDS").unwrap_or(8);
+    let seconds = number("MILLSTREAM_FUZZ_SECONDS").unwrap_or(30);
     let clock = std::time::SystemTime::UNIX_EPOCH.elapsed();
     let seed = number("MILLSTREAM_SEED").unwrap_or(clock.map_or(1, |now| now.as_nanos() as u64));
     eprintln!("{name}: MILLSTREAM_SEED={seed}");
