@@ -13,6 +13,9 @@ use super::request::Token;
 use super::timers::Purpose;
 use super::writes::Outcome;
 
+/// A join phase for which nobody came goes on for so long at least: the members' own timeouts may be 0.
+const JOIN_AGAIN_MS_MIN: i64 = 1000;
+
 impl Group {
     /// A change that needs a new generation: opens a rebalance, or if one is open, ends its join phase when all are there.
     pub(super) fn rebalance(&mut self, cx: &mut Context) {
@@ -105,11 +108,8 @@ impl Group {
         if !self.members.is_empty() && !self.elect_joined_leader() {
             // Only static members are left and none came: wait for one of them, or for their sessions to end.
             self.initial = None;
-            cx.timers.set(
-                &self.id,
-                Purpose::Join,
-                cx.now + self.rebalance_timeout_ms(),
-            );
+            let wait_ms = self.rebalance_timeout_ms().max(JOIN_AGAIN_MS_MIN);
+            cx.timers.set(&self.id, Purpose::Join, cx.now + wait_ms);
             return;
         }
         self.next_generation(cx.now);

@@ -242,3 +242,27 @@ fn a_rebalance_of_absent_static_members_only_waits_for_one_of_them() {
         (2, "j-new")
     );
 }
+
+/// Nobody else is there, and its time to come back is over at once: that must not go round and round.
+#[test]
+fn a_member_without_time_to_come_back_is_waited_for() {
+    let mut m = Machine::new();
+    let hasty = |request| JoinGroup {
+        rebalance_timeout_ms: 0,
+        ..request
+    };
+    let joins = [
+        m.join(hasty(join_static(9, "i", "a"))),
+        m.join(join(3, "x")),
+    ];
+    m.finish(&joins);
+    m.leave(&[("c-x", None)]);
+    m.pass(0);
+    assert_eq!(m.state(), "PreparingRebalance");
+    let i = m.join(JoinGroup {
+        group_instance_id: Some("i".into()),
+        ..hasty(rejoin(9, "i-a"))
+    });
+    m.pass(0);
+    assert_eq!((m.joined(i).error, m.joined(i).generation_id), (E::None, 2));
+}
