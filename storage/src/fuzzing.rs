@@ -104,7 +104,9 @@ fn reseal_journal(bytes: &mut [u8]) {
         let Some(entry) = bytes.get_mut(at..at.saturating_add(end)) else {
             return;
         };
-        let crc = crc32c::crc32c(&entry[8..]);
+        let crc = crc32c::crc32c(&entry[ENTRY_HEADER..]);
+        entry[ENTRY_HEADER - 4..ENTRY_HEADER].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32c::crc32c(&entry[8..ENTRY_HEADER]);
         entry[4..8].copy_from_slice(&crc.to_le_bytes());
         at += end.next_multiple_of(4096);
     }

@@ -4,11 +4,11 @@
 //!
 //! | at | field |
 //! |--:|---|
-//! | 0 | magic `MSJ2` |
-//! | 4 | CRC-32C of everything after it, up to the end of the payload |
+//! | 0 | magic `MSJ3` |
+//! | 4 | CRC-32C of the header after it: a header says what it says, whatever became of the payload |
 //! | 8 | generation: which start of the process wrote it |
 //! | 16 | sequence: rises by one with each entry of a journal |
-//! | 24 | CRC of the entry before: a chain that a stale entry cannot join |
+//! | 24 | the CRC at 4 of the entry before: a chain that a stale entry cannot join |
 //! | 28 | bytes of payload |
 //! | 32 | flushed: every entry up to this sequence was on the device when this one was written |
 //! | 40 | replay from: entries below it are no longer needed |
@@ -16,15 +16,16 @@
 //! | 52 | first eight bytes of the directory id: a journal copied elsewhere has no authority |
 //! | 60 | items |
 //! | 64 | how far the log table was on the device, as [`crate::table`] counts: one that has less is damaged |
-//! | 72 | payload |
+//! | 72 | CRC-32C of the payload |
+//! | 76 | payload |
 
 use millstream_ring::Buffer;
 
 use crate::LogId;
 use crate::knobs::BLOCK;
 
-pub(crate) const ENTRY_HEADER: usize = 72;
-const MAGIC: [u8; 4] = *b"MSJ2";
+pub(crate) const ENTRY_HEADER: usize = 76;
+const MAGIC: [u8; 4] = *b"MSJ3";
 const BATCH_HEADER: usize = millstream_protocol::batch::HEADER;
 
 /// A log's name in journal and table. The instance rises with each creation and each start, so that a
@@ -53,13 +54,19 @@ pub(crate) struct EntryHeader {
     pub items: u32,
     pub table: u64,
     pub payload_bytes: u32,
+    pub payload_crc: u32,
     pub crc: u32,
 }
 
 impl EntryHeader {
+    /// Header and payload.
+    pub fn bytes(&self) -> u64 {
+        ENTRY_HEADER as u64 + u64::from(self.payload_bytes)
+    }
+
     /// Bytes of the entry on the device.
     pub fn disk_bytes(&self) -> u64 {
-        (ENTRY_HEADER as u64 + u64::from(self.payload_bytes)).next_multiple_of(BLOCK)
+        self.bytes().next_multiple_of(BLOCK)
     }
 }
 
@@ -155,7 +162,7 @@ impl EntryBuilder {
 
     /// How far the log table is on the device.
     pub fn table_reaches(&mut self, mark: u64) {
-        self.bytes[64..ENTRY_HEADER].copy_from_slice(&mark.to_le_bytes());
+        self.bytes[64..72].copy_from_slice(&mark.to_le_bytes());
     }
 
     /// Items that were encoded before.
@@ -246,7 +253,9 @@ impl EntryBuilder {
         head[48..52].copy_from_slice(&chain.core.to_le_bytes());
         head[52..60].copy_from_slice(&chain.directory.to_le_bytes());
         head[60..64].copy_from_slice(&self.items.to_le_bytes());
-        let crc = crc32c::crc32c(&self.bytes[8..]);
+        let payload_crc = crc32c::crc32c(&self.bytes[ENTRY_HEADER..]);
+        self.bytes[72..ENTRY_HEADER].copy_from_slice(&payload_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&self.bytes[8..ENTRY_HEADER]);
         self.bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         let whole = self.bytes.len().next_multiple_of(BLOCK as usize);
         self.bytes.resize_zeroed(whole);
@@ -284,8 +293,16 @@ pub(crate) fn encode_log_start(key: &LogKey, offset: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&offset.to_le_bytes());
 }
 
-/// Reads the entry at the start of `bytes` and checks its CRC. `None`: there is no whole entry here.
+/// Reads the entry at the start of `bytes` and checks both its CRCs. `None`: there is no whole entry here.
 pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
+    let header = read_header(bytes)?;
+    let end = ENTRY_HEADER.checked_add(header.payload_bytes as usize)?;
+    let payload = bytes.get(ENTRY_HEADER..end)?;
+    (crc32c::crc32c(payload) == header.payload_crc).then_some((header, payload))
+}
+
+/// Reads the header at the start of `bytes` and checks its CRC. `None`: there is none.
+pub(crate) fn read_header(bytes: &[u8]) -> Option<EntryHeader> {
     let mut head = Cursor(bytes);
     if head.take(4)? != MAGIC {
         return None;
@@ -301,11 +318,11 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
     let directory = head.u64()?;
     let items = head.u32()?;
     let table = head.u64()?;
-    let end = ENTRY_HEADER.checked_add(payload_bytes as usize)?;
-    if crc32c::crc32c(bytes.get(8..end)?) != crc {
+    let payload_crc = head.u32()?;
+    if crc32c::crc32c(bytes.get(8..ENTRY_HEADER)?) != crc {
         return None;
     }
-    let header = EntryHeader {
+    Some(EntryHeader {
         chain: Chain {
             generation,
             core,
@@ -318,20 +335,9 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(EntryHeader, &[u8])> {
         items,
         table,
         payload_bytes,
+        payload_crc,
         crc,
-    };
-    Some((header, bytes.get(ENTRY_HEADER..end)?))
-}
-
-/// How many bytes must be there before [`read_entry`] can tell about the entry that seems to begin here: nothing of this is
-/// checked yet. `None`: none begins here.
-pub(crate) fn entry_bytes(bytes: &[u8]) -> Option<usize> {
-    let mut head = Cursor(bytes);
-    if head.take(4)? != MAGIC {
-        return None;
-    }
-    head.take(24)?;
-    ENTRY_HEADER.checked_add(head.u32()? as usize)
+    })
 }
 
 /// The items of a payload. `None` stands for an item that does not parse, which a right CRC excludes.

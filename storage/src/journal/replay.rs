@@ -1,11 +1,11 @@
 //! The bounded walk over one core's journal files at start: which entries count, in order.
 //!
-//! Pure: files come in as bytes, in pieces. A journal ends at the first gap or break in its chain. Writes are
-//! pipelined, so later entries may be on the device while an earlier one is not: those were never
+//! Pure: files come in as bytes, in pieces, and of most entries only the header: it says which entries are needed, and only
+//! those are read. A journal ends at the first gap or break in its chain, or entry that is not whole. Writes are pipelined, so later entries may be on the device while an earlier one is not: those were never
 //! acknowledged and are dropped with it. What may not happen is that an entry is missing of which a later
 //! one says that it was flushed; that is damage, and start says so instead of losing acknowledged records.
 
-use super::entry::{Chain, ENTRY_HEADER, EntryHeader, entry_bytes, read_entry};
+use super::entry::{Chain, ENTRY_HEADER, EntryHeader, read_header};
 
 /// Where an entry lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,20 +34,48 @@ pub(crate) enum Broken {
     Start { start: u64, needed: u64 },
 }
 
-/// The entries of one file, from its first on, as far as each joins the one before. What the file holds is given piece by
-/// piece: it need not be in memory.
+impl Walk {
+    /// Those that were flushed and must be whole, and those that were on their way when the process ended: a few units.
+    pub fn sure_and_unsure(&self) -> (&[Located], &[Located]) {
+        let flushed = |e: &Located| e.header.sequence <= self.flushed;
+        self.entries.split_at(self.entries.partition_point(flushed))
+    }
+
+    /// What is wrong when this entry, which was flushed, is not whole.
+    pub fn lacks(&self, entry: &Located) -> Broken {
+        Broken::Gap {
+            end: entry.header.sequence,
+            flushed: self.flushed,
+        }
+    }
+}
+
+/// Leaves out an entry that is not whole, and what follows it in its file, before another [`walk`]. Returns how far these say
+/// that all was flushed: see there.
+pub(crate) fn leave_out(files: &mut [Vec<Located>], torn: &Located) -> u64 {
+    let entries = &mut files[torn.file];
+    let before = entries.partition_point(|e| e.at < torn.at);
+    let out = entries.drain(before..);
+    out.map(|e| e.header.flushed).max().unwrap_or(0)
+}
+
+/// The entries of one file by their headers, from its first on, as far as each joins the one before. What the file holds is
+/// given piece by piece: it need not be in memory.
 pub(crate) struct Scan {
     chain: Chain,
     file: usize,
+    len: usize,
     entries: Vec<Located>,
     at: usize,
 }
 
 impl Scan {
-    pub fn new(file: usize, chain: Chain) -> Scan {
+    /// Of the file with index `file`, which has `len` bytes.
+    pub fn new(file: usize, len: usize, chain: Chain) -> Scan {
         Scan {
             chain,
             file,
+            len,
             entries: Vec::new(),
             at: 0,
         }
@@ -58,19 +86,19 @@ impl Scan {
         self.at
     }
 
-    /// Takes bytes of the file from [`Self::at`] on. Returns how many are needed there for another entry, if there may be
-    /// one.
-    pub fn take(&mut self, mut bytes: &[u8]) -> Option<usize> {
+    /// Takes bytes of the file from [`Self::at`] on. Returns whether there may be another entry, behind them.
+    pub fn take(&mut self, mut bytes: &[u8]) -> bool {
         loop {
-            let Some((header, _)) = read_entry(bytes) else {
-                let needed = match entry_bytes(bytes) {
-                    None if bytes.len() < ENTRY_HEADER => Some(ENTRY_HEADER),
-                    needed => needed,
-                };
-                return needed.filter(|needed| *needed > bytes.len());
+            let left = self.len.saturating_sub(self.at);
+            if bytes.len() < ENTRY_HEADER {
+                return left >= ENTRY_HEADER;
+            }
+            let Some(header) = read_header(bytes) else {
+                return false;
             };
-            if header.chain != self.chain || !joins(self.entries.last(), &header) {
-                return None;
+            let is_next = header.chain == self.chain && joins(self.entries.last(), &header);
+            if !is_next || header.bytes() > left as u64 {
+                return false;
             }
             let (file, at) = (self.file, self.at);
             self.entries.push(Located { file, at, header });
@@ -96,11 +124,28 @@ fn joins(last: Option<&Located>, header: &EntryHeader) -> bool {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn walk_bytes(files: &[impl AsRef<[u8]>], chain: Chain) -> Result<Walk, Broken> {
     let scanned = files.iter().enumerate().map(|(file, bytes)| {
-        let mut scan = Scan::new(file, chain);
-        scan.take(bytes.as_ref());
+        let bytes = bytes.as_ref();
+        let mut scan = Scan::new(file, bytes.len(), chain);
+        scan.take(bytes);
         scan.finish()
     });
-    walk(&scanned.collect::<Vec<_>>(), 0)
+    let mut scanned: Vec<_> = scanned.collect();
+    let is_whole = |e: &&Located| {
+        let bytes = files[e.file].as_ref().get(e.at..);
+        bytes.and_then(super::entry::read_entry).is_some()
+    };
+    let mut beyond = 0;
+    loop {
+        let found = walk(&scanned, beyond)?;
+        let (sure, unsure) = found.sure_and_unsure();
+        if let Some(torn) = sure.iter().find(|e| !is_whole(e)) {
+            return Err(found.lacks(torn));
+        }
+        match unsure.iter().find(|e| !is_whole(e)) {
+            Some(torn) => beyond = beyond.max(leave_out(&mut scanned, torn)),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// Finds the journal among the entries of its files, which come in any order.

@@ -1,25 +1,30 @@
-//! One core's journal files at start, read in pieces: they may be a gigabyte, and most of it is settled.
+//! One core's journal files at start: they may be a gigabyte, and most of it is settled. A first look at all files reads
+//! hardly more than the headers of large entries, and then what is needed is read in pieces.
 //!
 //! They were written past the page cache and are not in it: reading them past it, too, costs no copy. The device is kept
-//! busy by several files at once, and later by a piece read ahead.
+//! busy by several files at once, and later by pieces read ahead.
 
 use std::io;
 use std::path::Path;
 
-use futures_util::future::join;
+use futures_util::stream::{self, StreamExt};
 use millstream_ring::{Bytes, File, Open, Ring, fs};
 
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
-use crate::journal::entry::{Chain, ENTRY_HEADER, entry_bytes, read_entry};
+use crate::journal::entry::{Chain, ENTRY_HEADER, read_header};
 use crate::journal::replay::{Located, Scan};
 use crate::knobs::BLOCK;
 use crate::store::event::{Local, join_all};
 
 /// Read at once; more only for an entry that is larger.
 const WINDOW_BYTES: usize = 2 << 20;
-/// Files that are read at the same time.
-const FILES_AT_ONCE: usize = 8;
+/// Read where the first look jumps to: a header, and those of the next entries if they are small.
+const JUMP_BYTES: usize = 16 << 10;
+/// Files that are looked at at the same time: each waits for one header after the other.
+const FILES_AT_ONCE: usize = 16;
+/// Pieces that are on their way to us while one is worked on.
+const PIECES_AHEAD: usize = 4;
 
 pub(super) struct JournalFiles {
     ring: Ring,
@@ -29,7 +34,7 @@ pub(super) struct JournalFiles {
 /// What the first look at a file tells.
 #[derive(Default)]
 pub(super) struct Surveyed {
-    /// Its entries, checked.
+    /// Its entries, by their headers.
     pub entries: Vec<Located>,
     /// How far all was flushed as entries say that stand behind the end of its chain. A crash leaves none that say so of an
     /// entry that is missing: what is flushed is never torn.
@@ -78,42 +83,35 @@ impl JournalFiles {
         entries: &[Located],
         mut take: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<()> {
-        let mut pieces = pieces(entries).into_iter();
-        let mut ahead = self.read_piece(pieces.next()).await?;
-        while let Some((piece, bytes)) = ahead {
-            // The next is on its way to us, while this one is worked on.
-            let work = async {
-                self.ring.yield_now().await;
-                let first = piece[0].at;
-                piece.iter().all(|entry| {
-                    let rest = bytes.get(entry.at - first..).unwrap_or_default();
-                    let len = entry.header.disk_bytes() as usize;
-                    take(rest.get(..len).unwrap_or(rest))
-                })
-            };
-            let (next, goes_on) = join(self.read_piece(pieces.next()), work).await;
+        let reading = pieces(entries)
+            .into_iter()
+            .map(|piece| self.read_piece(piece));
+        let mut read = stream::iter(reading).buffered(PIECES_AHEAD);
+        while let Some(piece) = read.next().await {
+            let (piece, bytes) = piece?;
+            // The next ones are sent for before this one is worked on.
+            self.ring.yield_now().await;
+            let first = piece[0].at;
+            let goes_on = piece.iter().all(|entry| {
+                let rest = bytes.get(entry.at - first..).unwrap_or_default();
+                let len = entry.header.disk_bytes() as usize;
+                take(rest.get(..len).unwrap_or(rest))
+            });
             if !goes_on {
                 break;
             }
-            ahead = next?;
         }
         Ok(())
     }
 
-    async fn read_piece<'e>(
-        &self,
-        piece: Option<&'e [Located]>,
-    ) -> io::Result<Option<(&'e [Located], Bytes)>> {
-        let Some(piece) = piece else {
-            return Ok(None);
-        };
+    async fn read_piece<'e>(&self, piece: &'e [Located]) -> io::Result<(&'e [Located], Bytes)> {
         let len = piece
             .iter()
             .map(|entry| entry.header.disk_bytes())
             .sum::<u64>() as usize;
         let file = &self.files[piece[0].file].file;
         let bytes = file.read_at(piece[0].at as u64, len).await?;
-        Ok(Some((piece, bytes.freeze())))
+        Ok((piece, bytes.freeze()))
     }
 }
 
@@ -159,15 +157,8 @@ impl Reader {
     }
 
     async fn survey(&mut self, index: usize, chain: Chain) -> io::Result<Surveyed> {
-        let mut scan = Scan::new(index, chain);
-        let mut wanted = Some(1);
-        while let Some(needed) = wanted {
-            let at = scan.at();
-            if needed > self.len.saturating_sub(at) {
-                break;
-            }
-            wanted = scan.take(self.bytes(at, needed).await?);
-        }
+        let mut scan = Scan::new(index, self.len, chain);
+        while scan.take(self.bytes(scan.at()).await?) {}
         let entries = scan.finish();
         let beyond = self.beyond(chain, entries.last()).await?;
         self.window = Bytes::from(Vec::new());
@@ -179,36 +170,36 @@ impl Reader {
         let known = last.map_or(0, |last| last.header.sequence);
         let mut at = last.map_or(0, |last| last.at + last.header.disk_bytes() as usize);
         while at < self.len {
-            let bytes = self.bytes(at, ENTRY_HEADER).await?;
-            let Some(needed) = entry_bytes(bytes) else {
-                at += BLOCK as usize;
-                continue;
-            };
-            let mut hop = BLOCK as usize;
-            if needed <= self.len - at
-                && let Some((header, _)) = read_entry(self.bytes(at, needed).await?)
-            {
-                hop = header.disk_bytes() as usize;
-                if header.chain == chain && header.sequence > known {
-                    flushed = flushed.max(header.flushed);
-                }
-            }
-            at += hop;
+            let header = read_header(self.bytes(at).await?).filter(|header| header.chain == chain);
+            let later = header.filter(|header| header.sequence > known);
+            flushed = flushed.max(later.map_or(0, |header| header.flushed));
+            at += header.map_or(BLOCK, |header| header.disk_bytes()) as usize;
         }
         Ok(flushed)
     }
 
-    /// What is there from `at` on, which is a block: at least `len` bytes, unless the file ends before.
-    async fn bytes(&mut self, at: usize, len: usize) -> io::Result<&[u8]> {
+    /// What is there from `at` on, which is a block: at least a header, or nothing where the file ends before.
+    async fn bytes(&mut self, at: usize) -> io::Result<&[u8]> {
         let left = self.len.saturating_sub(at);
+        if left < ENTRY_HEADER {
+            return Ok(&[]);
+        }
         let end = self.start + self.window.len();
-        let covered = self.start <= at && at + len.min(left) <= end;
+        let covered = self.start <= at && at + ENTRY_HEADER <= end;
         if !covered {
+            // More and more as long as nothing much is jumped over: then all of it is read faster than a part.
+            let follows = end <= at && at - end <= self.window.len();
+            let wanted = match follows {
+                true => (2 * self.window.len()).clamp(JUMP_BYTES, WINDOW_BYTES),
+                false => JUMP_BYTES,
+            };
             // Its memory is taken for the next one.
             self.window = Bytes::from(Vec::new());
-            let wanted = len.max(WINDOW_BYTES).min(left);
-            let wanted = wanted.next_multiple_of(BLOCK as usize);
+            let wanted = wanted.min(left).next_multiple_of(BLOCK as usize);
             let read = self.file.read_at(at as u64, wanted).await?;
+            if read.len() < ENTRY_HEADER {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             (self.window, self.start) = (read.freeze(), at);
         }
         Ok(&self.window[at - self.start..])

@@ -12,8 +12,8 @@ use crate::dir::{FileKind, PartitionName, file_name};
 use crate::epochs::Epochs;
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
-use crate::journal::entry::{Append, Chain, Item, LogKey, Piece, items, read_entry};
-use crate::journal::replay::{Located, walk};
+use crate::journal::entry::{Append, Chain, EntryHeader, Item, LogKey, Piece, items, read_entry};
+use crate::journal::replay::{Located, Walk, leave_out, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
 use crate::table::{Head, READY, Read, Row, TableName, first_row_bytes, parse_mark, read_rows};
@@ -212,9 +212,17 @@ async fn read_journal(
     let mut files = JournalFiles::open(ring, dir, chain).await?;
     let unreadable = |e| OpenError::io("read", &first, e);
     let surveyed = files.survey(chain).await.map_err(unreadable)?;
-    let beyond = surveyed.iter().map(|file| file.beyond).max().unwrap_or(0);
-    let scanned: Vec<_> = surveyed.into_iter().map(|file| file.entries).collect();
-    let walked = walk(&scanned, beyond).map_err(|broken| damaged(&first, broken.to_string()))?;
+    let mut beyond = surveyed.iter().map(|file| file.beyond).max().unwrap_or(0);
+    let mut scanned: Vec<_> = surveyed.into_iter().map(|file| file.entries).collect();
+    let (walked, mut last) = loop {
+        let walked = walk(&scanned, beyond);
+        let walked = walked.map_err(|broken| damaged(&first, broken.to_string()))?;
+        let read = read_unsure(&files, &walked).await.map_err(unreadable)?;
+        match read {
+            Ok(last) => break (walked, last),
+            Err(torn) => beyond = beyond.max(leave_out(&mut scanned, &torn)),
+        }
+    };
     drop(scanned);
     let marks = walked.entries.iter().map(|entry| entry.header.table);
     if !table.reaches(marks.max().unwrap_or(0)) {
@@ -228,31 +236,45 @@ async fn read_journal(
     if walked.entries.is_empty() {
         return Err(damaged(&first, "it has no entries".to_owned()));
     }
-    let flushed = |entry: &Located| entry.header.sequence <= walked.flushed;
-    let (sure, unsure) = walked
-        .entries
-        .split_at(walked.entries.partition_point(flushed));
-    let mut applied = Ok(());
+    let (sure, _) = walked.sure_and_unsure();
+    let (mut entries, mut applied) = (sure.iter(), Ok(()));
     let apply = |bytes: &[u8]| {
-        applied = known.apply_entry(bytes);
+        let entry = entries.next().expect("one after the other");
+        applied = match read_entry(bytes) {
+            Some((header, payload)) => known.apply_entry(&header, payload),
+            None => Err(walked.lacks(entry).to_string()),
+        };
         applied.is_ok()
     };
     files.read(sure, apply).await.map_err(unreadable)?;
     applied.map_err(|what| damaged(&first, what))?;
-    // What was on its way when the process ended: a few units.
-    let mut last = Vec::with_capacity(unsure.len());
-    let keep = |bytes: &[u8]| {
-        last.push(bytes.to_vec());
-        true
-    };
-    files.read(unsure, keep).await.map_err(unreadable)?;
     cut_unwritten(ring, dir, &mut last, &known.logs).await?;
-    for bytes in &last {
-        known
-            .apply_entry(bytes)
-            .map_err(|what| damaged(&first, what))?;
+    for (header, payload) in last.iter().filter_map(|bytes| read_entry(bytes)) {
+        let applied = known.apply_entry(&header, payload);
+        applied.map_err(|what| damaged(&first, what))?;
     }
     Ok(())
+}
+
+/// The entries behind the last that is known to be flushed, or the first of them that is not whole.
+async fn read_unsure(
+    files: &JournalFiles,
+    walked: &Walk,
+) -> std::io::Result<Result<Vec<Vec<u8>>, Located>> {
+    let (_, unsure) = walked.sure_and_unsure();
+    let mut whole = Vec::with_capacity(unsure.len());
+    let keep = |bytes: &[u8]| {
+        let is_whole = read_entry(bytes).is_some();
+        if is_whole {
+            whole.push(bytes.to_vec());
+        }
+        is_whole
+    };
+    files.read(unsure, keep).await?;
+    Ok(match unsure.get(whole.len()) {
+        Some(torn) => Err(*torn),
+        None => Ok(whole),
+    })
 }
 
 fn items_of(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
@@ -378,9 +400,8 @@ impl Known {
         }
     }
 
-    fn apply_entry(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let (header, payload) = read_entry(bytes).ok_or("an entry changed while it was read")?;
-        for item in items(&header, payload) {
+    fn apply_entry(&mut self, header: &EntryHeader, payload: &[u8]) -> Result<(), String> {
+        for item in items(header, payload) {
             let item = item.ok_or_else(|| format!("entry {} does not parse", header.sequence))?;
             self.apply(&item)?;
         }

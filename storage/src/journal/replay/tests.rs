@@ -1,6 +1,8 @@
 use super::*;
 use crate::LogId;
-use crate::journal::entry::{EntryBuilder, Item, LogKey, encode_drop, encode_log_start, items};
+use crate::journal::entry::{
+    EntryBuilder, Item, LogKey, encode_drop, encode_log_start, items, read_entry,
+};
 use crate::knobs::BLOCK;
 
 const CHAIN: Chain = Chain {
@@ -195,6 +197,36 @@ fn entries_below_the_replay_mark_are_left_out() {
     files.push(1, true);
     let walk = walk_bytes(&files.files, CHAIN).expect("whole");
     assert_eq!(sequences(&walk), [2, 3]);
+}
+
+/// Its header is whole, and says that the file before is not needed any more; the entry behind it says so, too.
+#[test]
+fn a_torn_payload_at_the_start_of_a_file_leaves_what_was_flushed_before() {
+    let mut files = Files::new(2);
+    files.push(1, true);
+    files.push(1, true);
+    files.flushed = 2;
+    files.next_file(1);
+    files.replay_from = 3;
+    files.push(2, false);
+    files.push(1, false);
+    let whole = walk_bytes(&files.files, CHAIN).expect("whole");
+    assert_eq!(sequences(&whole), [3, 4]);
+    files.files[1][BLOCK as usize + 7] ^= 1;
+    let walk = walk_bytes(&files.files, CHAIN).expect("what is torn was not flushed");
+    assert_eq!(sequences(&walk), [1, 2]);
+}
+
+#[test]
+fn what_is_settled_is_not_looked_at() {
+    let mut files = Files::new(2);
+    files.push(2, true);
+    files.next_file(1);
+    files.replay_from = 2;
+    files.push(1, true);
+    files.files[0][BLOCK as usize + 7] ^= 1;
+    let walk = walk_bytes(&files.files, CHAIN).expect("nothing is missing");
+    assert_eq!(sequences(&walk), [2]);
 }
 
 #[test]
