@@ -20,7 +20,9 @@ use crate::store::event::{Local, join_all};
 /// Read at once; more only for an entry that is larger.
 const WINDOW_BYTES: usize = 2 << 20;
 /// Read where the first look jumps to: a header, and those of the next entries if they are small.
-const JUMP_BYTES: usize = 16 << 10;
+const JUMP_BYTES: usize = 4 << 10;
+/// It is not worth a jump to leave out less.
+const JUMPED_MIN: usize = 16 << 10;
 /// Files that are looked at at the same time: each waits for one header after the other.
 const FILES_AT_ONCE: usize = 16;
 /// Pieces that are on their way to us while one is worked on.
@@ -187,9 +189,9 @@ impl Reader {
         let end = self.start + self.window.len();
         let covered = self.start <= at && at + ENTRY_HEADER <= end;
         if !covered {
-            // More and more as long as nothing much is jumped over: then all of it is read faster than a part.
-            let follows = end <= at && at - end <= self.window.len();
+            let follows = end <= at && at - end < JUMPED_MIN;
             let wanted = match follows {
+                // Entry after entry: all of it, in larger and larger pieces.
                 true => (2 * self.window.len()).clamp(JUMP_BYTES, WINDOW_BYTES),
                 false => JUMP_BYTES,
             };
