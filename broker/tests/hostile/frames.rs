@@ -172,6 +172,8 @@ fn send(port: u16, seed: u64, left: &AtomicU64, seeds: &[Vec<u8>]) -> Duration {
                         let keep = tail.len().saturating_sub(8);
                         tail.drain(..keep);
                     }
+                    // Whoever was stopped and goes on: read(2) with a timeout is not begun again then.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if is_end(error.kind()) => continue 'connections,
                     Err(_) if waits => continue 'connections,
                     Err(error) => {
