@@ -334,13 +334,12 @@ impl Log {
             return Ok(Err(Flaw::Missing));
         };
         let first_len = first.total_len() as u64;
-        if first.base_offset >= limits.bound
-            || (first_len > limits.max_bytes && !limits.at_least_one)
-        {
-            return Ok(Ok(ReadResult {
-                first_offset: limits.from,
-                ..ReadResult::default()
-            }));
+        let nothing = ReadResult {
+            first_offset: limits.from,
+            ..ReadResult::default()
+        };
+        if first_len > limits.max_bytes && !limits.at_least_one {
+            return Ok(Ok(nothing));
         }
         if !window.covers(position, first_len) {
             window = self.window(base, position, first_len + BEHIND).await?;
@@ -353,13 +352,18 @@ impl Log {
         }
         let mut last = first;
         let mut at = position + first_len;
+        let behind = window.header(at).filter(|_| at < end);
+        if behind.is_some_and(|behind| behind.base_offset <= first.last_offset()) {
+            // One of the two is wrong.
+            return Ok(Err(Flaw::Offsets));
+        }
+        // Only now: a batch that stands too high says so wrongly.
+        if first.base_offset >= limits.bound {
+            return Ok(Ok(nothing));
+        }
         while let Some(header) = window.header(at).filter(|_| at < end) {
             if header.base_offset <= last.last_offset() {
-                // One of the two is wrong.
-                match at == position + first_len {
-                    true => return Ok(Err(Flaw::Offsets)),
-                    false => break,
-                }
+                break;
             }
             let next = at + header.total_len() as u64;
             let too_much =

@@ -143,6 +143,27 @@ fn flip_all_not_covered(left: Left) {
     flips.say(NOT_COVERED.end * 8);
 }
 
+/// Of the base offset of each segment's last batch, which then stands above all that the segment has.
+fn raise_last_batches(left: Left) {
+    let mut flips = Flips::of(left);
+    let mut flipped = 0;
+    for (path, _) in files(&flips.image) {
+        if path.extension().is_none_or(|kind| kind != "log") {
+            continue;
+        }
+        let stand = batches(&flips.image.disk.read(&path).expect("a file"));
+        let Some(&(position, _)) = stand.last() else {
+            continue;
+        };
+        for (byte, bit) in [(7, 7), (6, 0), (1, 6)] {
+            flips.flip(1, &path, position + byte, bit);
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 0, "there are segments");
+    flips.say(flipped);
+}
+
 /// Printed when the test fails here.
 pub struct Said(pub String);
 
@@ -172,4 +193,11 @@ fn bits_that_no_checksum_covers_flip_while_a_killed_process_is_down() {
 #[test]
 fn bits_that_no_checksum_covers_flip_after_a_clean_stop() {
     flip_all_not_covered(Left::Stopped);
+}
+
+/// Where all before it was in order, it was believed, and nothing was answered instead of what is wrong.
+#[test]
+fn the_last_batch_of_a_segment_stands_too_high() {
+    raise_last_batches(Left::Stopped);
+    raise_last_batches(Left::Killed);
 }
