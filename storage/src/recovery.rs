@@ -7,6 +7,7 @@
 
 mod journal;
 mod replay;
+mod run;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ use crate::knobs::StorageOptions;
 use crate::log::adopt::{AdoptedLog, adopt};
 use crate::table::{CLOSED, READY, Row, TableName};
 
-pub(crate) use replay::{PieceAt, Recovered, directory_tag};
+pub(crate) use replay::{Recovered, directory_tag};
+pub(crate) use run::{Run, Runs};
 
 /// Descriptors that renaming and deleting leftovers may hold.
 const CLEANING_DESCRIPTORS: usize = 16;
@@ -333,8 +335,7 @@ fn from_adopted(log: AdoptedLog, topic_ids: &mut HashMap<String, [u8; 16]>) -> R
             flags,
             epochs: log.epochs,
         },
-        pieces: Vec::new(),
-        batch_starts: Vec::new(),
+        runs: Runs::default(),
         without_topic_id: known.is_none(),
         clean: true,
     }

@@ -6,7 +6,6 @@ pub(crate) mod core_dir;
 pub(crate) mod counts;
 pub(crate) mod event;
 mod maintain;
-mod run;
 mod start;
 mod stop;
 mod sweep;

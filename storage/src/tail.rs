@@ -80,6 +80,14 @@ impl Tail {
         grown
     }
 
+    /// Gives all of it addresses that are higher by `by`, whole blocks.
+    pub fn shift(&mut self, by: u64) {
+        assert!(by.is_multiple_of(BLOCK), "segments begin at a block");
+        self.chunks.iter_mut().for_each(|chunk| chunk.start += by);
+        self.valid_from += by;
+        self.end += by;
+    }
+
     /// Zeros up to the next block: the segment ends here, and the next begins at the returned address.
     pub fn pad(&mut self) -> u64 {
         let to = self.end.next_multiple_of(BLOCK);

@@ -1,21 +1,20 @@
-//! One core's journal files at start: they may be a gigabyte, and most of it is settled. A first look at all files reads
-//! hardly more than the headers of large entries, and then what is needed is read in pieces.
+//! One core's journal files at start: they may be a gigabyte. A first look reads each one's first header, and of the newest
+//! those of all entries. They say which of the others are needed, and those are read once, from one end to the other.
 //!
 //! They were written past the page cache and are not in it: reading them past it, too, costs no copy. The device is kept
-//! busy by several files at once, and later by pieces read ahead.
+//! busy by pieces read ahead.
 
 use std::io;
 use std::path::Path;
 
-use futures_util::stream::{self, StreamExt};
 use millstream_ring::{Bytes, File, Open, Ring, fs};
 
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
-use crate::journal::entry::{Chain, ENTRY_HEADER, read_header};
-use crate::journal::replay::{Located, Scan};
+use crate::journal::entry::{Chain, ENTRY_HEADER, EntryHeader, read_header};
+use crate::journal::replay::{Joint, Located, Look, Scan, leave_out, next_look};
 use crate::knobs::BLOCK;
-use crate::store::event::{Local, join_all};
+use crate::store::event::{Ahead, Local, join_all};
 
 /// Read at once; more only for an entry that is larger.
 const WINDOW_BYTES: usize = 2 << 20;
@@ -33,14 +32,22 @@ pub(super) struct JournalFiles {
     files: Vec<Reader>,
 }
 
-/// What the first look at a file tells.
-#[derive(Default)]
+/// What is known without having read all.
 pub(super) struct Surveyed {
-    /// Its entries, by their headers.
-    pub entries: Vec<Located>,
-    /// How far all was flushed as entries say that stand behind the end of its chain. A crash leaves none that say so of an
-    /// entry that is missing: what is flushed is never torn.
+    /// Of each file.
+    pub looks: Vec<Look>,
+    /// How far all was flushed as entries say that stand behind the end of their file's chain. A crash leaves none that say so
+    /// of an entry that is missing: what is flushed is never torn.
     pub beyond: u64,
+    /// The same as any entry says.
+    flushed: u64,
+}
+
+impl Surveyed {
+    /// An entry is not whole: it and what follows it in its file is behind the end.
+    pub(super) fn ends_at(&mut self, torn: &Located) {
+        self.beyond = leave_out(&mut self.looks, torn).max(self.beyond);
+    }
 }
 
 impl JournalFiles {
@@ -63,20 +70,110 @@ impl JournalFiles {
         Ok(JournalFiles { ring, files })
     }
 
-    /// Looks at all of every file.
-    pub(super) async fn survey(&mut self, chain: Chain) -> io::Result<Vec<Surveyed>> {
-        let mut surveyed = Vec::with_capacity(self.files.len());
+    /// Looks at the first entry of every file.
+    pub(super) async fn survey(&mut self, chain: Chain) -> io::Result<Surveyed> {
+        let mut looks = Vec::with_capacity(self.files.len());
+        // Behind a first entry that cannot be read there may be others, which say that it was there.
+        let mut beyond = 0;
         for some in self.files.chunks_mut(FILES_AT_ONCE) {
-            let first = surveyed.len();
+            let first = looks.len();
             let looking = some
                 .iter_mut()
                 .zip(first..)
-                .map(|(file, index)| Box::pin(file.survey(index, chain)) as Local<'_, _>);
-            for done in join_all::<io::Result<Surveyed>>(looking.collect()).await {
-                surveyed.push(done?);
+                .map(|(file, index)| Box::pin(file.first(index, chain)) as Local<'_, _>);
+            for done in join_all::<io::Result<(Look, u64)>>(looking.collect()).await {
+                let (look, says) = done?;
+                looks.push(look);
+                beyond = says.max(beyond);
             }
         }
-        Ok(surveyed)
+        Ok(Surveyed {
+            looks,
+            beyond,
+            flushed: beyond,
+        })
+    }
+
+    /// Looks at all entries of the files of which not all may have been flushed.
+    pub(super) async fn survey_newest(
+        &mut self,
+        surveyed: &mut Surveyed,
+        chain: Chain,
+    ) -> io::Result<()> {
+        while let Some(index) = next_look(&surveyed.looks, surveyed.flushed) {
+            let (look, says) = self.files[index].survey(index, chain).await?;
+            let marks = look.entries.iter().map(|entry| entry.header.flushed);
+            let flushed = marks.max().unwrap_or(0).max(says);
+            surveyed.flushed = flushed.max(surveyed.flushed);
+            surveyed.looks[index] = look;
+            surveyed.beyond = says.max(surveyed.beyond);
+        }
+        Ok(())
+    }
+
+    /// Gives the entries of whole files, whose chain `joint` is, to `take`: header and all. Nothing is kept but the beginning
+    /// of an entry that goes on in the next piece. Returns `false` as soon as `take` does.
+    pub(super) async fn read_whole(
+        &self,
+        files: &[usize],
+        joint: &mut Joint,
+        mut take: impl FnMut(&EntryHeader, &[u8]) -> bool,
+    ) -> io::Result<bool> {
+        let mut pieces = files.iter().flat_map(|&file| {
+            let file = &self.files[file];
+            (0..file.len)
+                .step_by(WINDOW_BYTES)
+                .map(move |at| (file, at))
+        });
+        let mut read: Ahead<'_, io::Result<(usize, usize, Bytes)>> = Ahead::new();
+        // The entry that is not there as a whole yet: its header, and what of it was read.
+        let mut begun: Option<(EntryHeader, Vec<u8>)> = None;
+        let mut ended = false;
+        loop {
+            let room = PIECES_AHEAD - read.len();
+            for (file, at) in pieces.by_ref().take(room) {
+                read.push(Box::pin(async move {
+                    let bytes = file.window(at).await?;
+                    Ok((at, file.len, bytes))
+                }));
+            }
+            let Some(piece) = read.next().await else {
+                return Ok(true);
+            };
+            let (at, file_len, piece) = piece?;
+            // The next ones are sent for before this one is worked on.
+            self.ring.yield_now().await;
+            ended &= at > 0;
+            let mut bytes = &piece[..];
+            if let Some((header, mut entry)) = begun.take() {
+                let missing = header.disk_bytes() as usize - entry.len();
+                let (more, rest) = bytes.split_at(missing.min(bytes.len()));
+                entry.extend_from_slice(more);
+                bytes = rest;
+                let ends_here = more.len() == missing || at + piece.len() >= file_len;
+                match ends_here {
+                    true if !take(&header, &entry) => return Ok(false),
+                    true => {}
+                    false => begun = Some((header, entry)),
+                }
+            }
+            while !ended && !bytes.is_empty() {
+                let left = file_len - (at + piece.len() - bytes.len()).min(file_len);
+                let Some(header) = joint.next(bytes, left) else {
+                    ended = true;
+                    break;
+                };
+                let len = header.disk_bytes() as usize;
+                let is_all = len <= bytes.len() || at + piece.len() >= file_len;
+                let (entry, rest) = bytes.split_at(len.min(bytes.len()));
+                bytes = rest;
+                match is_all {
+                    true if !take(&header, entry) => return Ok(false),
+                    true => {}
+                    false => begun = Some((header, entry.to_vec())),
+                }
+            }
+        }
     }
 
     /// Gives each of the entries, which were surveyed, to `take`, as long as that returns true.
@@ -85,11 +182,15 @@ impl JournalFiles {
         entries: &[Located],
         mut take: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<()> {
-        let reading = pieces(entries)
-            .into_iter()
-            .map(|piece| self.read_piece(piece));
-        let mut read = stream::iter(reading).buffered(PIECES_AHEAD);
-        while let Some(piece) = read.next().await {
+        let mut reading = pieces(entries).into_iter();
+        let mut read: Ahead<'_, io::Result<(&[Located], Bytes)>> = Ahead::new();
+        loop {
+            let room = PIECES_AHEAD - read.len();
+            let more = reading.by_ref().take(room);
+            more.for_each(|piece| read.push(Box::pin(self.read_piece(piece))));
+            let Some(piece) = read.next().await else {
+                break;
+            };
             let (piece, bytes) = piece?;
             // The next ones are sent for before this one is worked on.
             self.ring.yield_now().await;
@@ -158,13 +259,43 @@ impl Reader {
         })
     }
 
-    async fn survey(&mut self, index: usize, chain: Chain) -> io::Result<Surveyed> {
+    /// As much as is read at once, from `at` on.
+    async fn window(&self, at: usize) -> io::Result<Bytes> {
+        let wanted = WINDOW_BYTES.min(self.len - at);
+        let wanted = wanted.next_multiple_of(BLOCK as usize);
+        Ok(self.file.read_at(at as u64, wanted).await?.freeze())
+    }
+
+    /// Its first entry. Also how far all was flushed as others say, where that one cannot be read.
+    async fn first(&mut self, index: usize, chain: Chain) -> io::Result<(Look, u64)> {
+        let mut scan = Scan::new(index, self.len, chain);
+        let bytes = self.bytes(0).await?;
+        scan.take(bytes.get(..ENTRY_HEADER).unwrap_or_default());
+        let entries = scan.finish();
+        match entries.is_empty() {
+            true => self.survey(index, chain).await,
+            false => Ok((
+                Look {
+                    entries,
+                    first_only: true,
+                },
+                0,
+            )),
+        }
+    }
+
+    /// All its entries, and how far all was flushed as those say that stand behind the end of their chain.
+    async fn survey(&mut self, index: usize, chain: Chain) -> io::Result<(Look, u64)> {
         let mut scan = Scan::new(index, self.len, chain);
         while scan.take(self.bytes(scan.at()).await?) {}
         let entries = scan.finish();
         let beyond = self.beyond(chain, entries.last()).await?;
         self.window = Bytes::from(Vec::new());
-        Ok(Surveyed { entries, beyond })
+        let look = Look {
+            entries,
+            first_only: false,
+        };
+        Ok((look, beyond))
     }
 
     async fn beyond(&mut self, chain: Chain, last: Option<&Located>) -> io::Result<u64> {

@@ -4,44 +4,31 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use millstream_protocol::batch::{BatchHeader, HEADER};
-use millstream_ring::{Block, Bytes, File, Open, Ring, fs};
+use millstream_ring::{File, Open, Ring, fs};
 
 use super::journal::JournalFiles;
+use super::run::Runs;
 use crate::LogId;
 use crate::dir::{FileKind, PartitionName, file_name};
 use crate::epochs::Epochs;
 use crate::error::OpenError;
 use crate::journal::JournalFileName;
 use crate::journal::entry::{Append, Chain, EntryHeader, Item, LogKey, Piece, items, read_entry};
-use crate::journal::replay::{Located, Walk, leave_out, walk};
+use crate::journal::replay::{Joint, Located, Walk, walk};
 use crate::knobs::BLOCK;
 use crate::segment::SegmentInfo;
 use crate::table::{Head, READY, Read, Row, TableName, first_row_bytes, parse_mark, read_rows};
-
-/// A block of [`Kept`].
-const KEPT_BYTES: usize = 1 << 20;
 
 /// A log with all that is known of it.
 pub(crate) struct Recovered {
     /// As of the last flushed entry.
     pub row: Row,
-    /// Bytes that may stand in the journal only, in the order they were written.
-    pub pieces: Vec<PieceAt>,
-    /// Where batches begin, `(segment, position)`, ascending: as far as entries said so.
-    pub batch_starts: Vec<(i64, u64)>,
+    /// Bytes that may stand in the journal only.
+    pub runs: Runs,
     /// An old partition of Kafka's whose `partition.metadata` is missing.
     pub without_topic_id: bool,
     /// Its files are as a clean stop leaves them.
     pub clean: bool,
-}
-
-/// Some bytes of a segment.
-pub(crate) struct PieceAt {
-    pub segment: i64,
-    pub position: u64,
-    pub len: u64,
-    /// None: they stand in the segment.
-    pub bytes: Option<Bytes>,
 }
 
 type Logs = HashMap<LogKey, Recovered>;
@@ -51,21 +38,6 @@ type Dropped = Vec<(PartitionName, LogId)>;
 struct Known {
     logs: Logs,
     dropped: Dropped,
-    kept: Kept,
-}
-
-/// Copies of journalled bytes, one after the other in large blocks: there may be hundreds of thousands, of a kilobyte each.
-struct Kept(Block);
-
-impl Kept {
-    fn keep(&mut self, bytes: &[u8]) -> Bytes {
-        if self.0.remaining() < bytes.len() {
-            self.0 = Block::new(bytes.len().max(KEPT_BYTES));
-        }
-        let at = self.0.len();
-        self.0.append(bytes);
-        self.0.view(at..at + bytes.len())
-    }
 }
 
 /// Reads tables and, unless the directory was left clean, journals.
@@ -79,7 +51,6 @@ pub(super) async fn read(
     let mut known = Known {
         logs: Logs::new(),
         dropped: Dropped::new(),
-        kept: Kept(Block::new(KEPT_BYTES)),
     };
     let mut running = Vec::new();
     let mut cores = 1;
@@ -170,8 +141,7 @@ async fn read_table(
                     key,
                     Recovered {
                         row: *row,
-                        pieces: Vec::new(),
-                        batch_starts: Vec::new(),
+                        runs: Runs::default(),
                         without_topic_id: false,
                         clean: false,
                     },
@@ -211,19 +181,19 @@ async fn read_journal(
     .path(dir);
     let mut files = JournalFiles::open(ring, dir, chain).await?;
     let unreadable = |e| OpenError::io("read", &first, e);
-    let surveyed = files.survey(chain).await.map_err(unreadable)?;
-    let mut beyond = surveyed.iter().map(|file| file.beyond).max().unwrap_or(0);
-    let mut scanned: Vec<_> = surveyed.into_iter().map(|file| file.entries).collect();
+    let mut surveyed = files.survey(chain).await.map_err(unreadable)?;
     let (walked, mut last) = loop {
-        let walked = walk(&scanned, beyond);
+        let looked = files.survey_newest(&mut surveyed, chain).await;
+        looked.map_err(unreadable)?;
+        let walked = walk(&surveyed.looks, surveyed.beyond);
         let walked = walked.map_err(|broken| damaged(&first, broken.to_string()))?;
         let read = read_unsure(&files, &walked).await.map_err(unreadable)?;
         match read {
             Ok(last) => break (walked, last),
-            Err(torn) => beyond = beyond.max(leave_out(&mut scanned, &torn)),
+            Err(torn) => surveyed.ends_at(&torn),
         }
     };
-    drop(scanned);
+    drop(surveyed);
     let marks = walked.entries.iter().map(|entry| entry.header.table);
     if !table.reaches(marks.max().unwrap_or(0)) {
         let what = format!(
@@ -236,13 +206,29 @@ async fn read_journal(
     if walked.entries.is_empty() {
         return Err(damaged(&first, "it has no entries".to_owned()));
     }
+    let (mut joint, mut applied) = (Joint::new(chain), Ok(()));
+    let apply = |header: &EntryHeader, bytes: &[u8]| {
+        applied = match read_entry(bytes) {
+            None => Err(walked.lacks(header.sequence).to_string()),
+            Some(_) if header.sequence < walked.needed => Ok(()),
+            Some((header, payload)) => known.apply_entry(&header, payload),
+        };
+        applied.is_ok()
+    };
+    let read = files.read_whole(&walked.whole, &mut joint, apply).await;
+    let all = read.map_err(unreadable)?;
+    applied.map_err(|what| damaged(&first, what))?;
+    if all && !joint.reaches(&walked.entries[0]) {
+        let lacks = walked.lacks(joint.sequence());
+        return Err(damaged(&first, lacks.to_string()));
+    }
     let (sure, _) = walked.sure_and_unsure();
     let (mut entries, mut applied) = (sure.iter(), Ok(()));
     let apply = |bytes: &[u8]| {
         let entry = entries.next().expect("one after the other");
         applied = match read_entry(bytes) {
             Some((header, payload)) => known.apply_entry(&header, payload),
-            None => Err(walked.lacks(entry).to_string()),
+            None => Err(walked.lacks(entry.header.sequence).to_string()),
         };
         applied.is_ok()
     };
@@ -432,13 +418,13 @@ impl Known {
                 bytes,
             } => {
                 if let Some(log) = self.logs.get_mut(key) {
-                    log.keep(*segment, *position, bytes, &mut self.kept);
+                    log.keep(*segment, *position, bytes);
                 }
             }
             // A log that is not known was dropped: the table is ahead of this entry.
             Item::Append(append) => {
                 if let Some(log) = self.logs.get_mut(&append.key) {
-                    log.append(append, &mut self.kept)?;
+                    log.append(append)?;
                 }
             }
         }
@@ -461,8 +447,7 @@ fn created(key: LogKey, topic: &str, start_offset: i64) -> Recovered {
     };
     Recovered {
         row,
-        pieces: Vec::new(),
-        batch_starts: Vec::new(),
+        runs: Runs::default(),
         without_topic_id: false,
         clean: false,
     }
@@ -474,39 +459,33 @@ impl Recovered {
         (segment, position + len) > self.row.settled
     }
 
-    fn keep(&mut self, segment: i64, position: u64, bytes: &[u8], kept: &mut Kept) {
-        let len = bytes.len() as u64;
-        if self.lacks(segment, position, len) {
-            self.pieces.push(PieceAt {
-                segment,
-                position,
-                len,
-                bytes: Some(kept.keep(bytes)),
-            });
+    fn keep(&mut self, segment: i64, position: u64, bytes: &[u8]) {
+        if self.lacks(segment, position, bytes.len() as u64) {
+            // An entry's bytes may begin long before what is not settled; a sealed block is needed from its start.
+            let (settled_in, settled) = self.row.settled;
+            let from = if segment == settled_in {
+                settled / BLOCK * BLOCK
+            } else {
+                0
+            };
+            self.runs.keep(segment, position, bytes, from);
         }
     }
 
-    fn append(&mut self, append: &Append<'_>, kept: &mut Kept) -> Result<(), String> {
+    fn append(&mut self, append: &Append<'_>) -> Result<(), String> {
         let segment = append.segment;
         for piece in &append.pieces {
             match *piece {
-                Piece::Inline { position, bytes } => self.keep(segment, position, bytes, kept),
+                Piece::Inline { position, bytes } => self.keep(segment, position, bytes),
                 Piece::Direct { position, len, .. } => {
                     let len = u64::from(len);
                     if self.lacks(segment, position, len) {
-                        self.pieces.push(PieceAt {
-                            segment,
-                            position,
-                            len,
-                            bytes: None,
-                        });
+                        self.runs.direct(segment, position..position + len);
                     }
                 }
             }
         }
-        if (append.segment, append.from) >= self.row.settled {
-            self.batch_starts.push((append.segment, append.from));
-        }
+        self.runs.batch_at(segment, append.from);
         if append.end_offset <= self.row.log_end_offset {
             // The row was written after this entry.
             return Ok(());

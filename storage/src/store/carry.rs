@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::core_dir::CoreDir;
-use super::event::{Local, join_all};
+use super::event::{Ahead, Local, join_all};
 use crate::commit::note_in_file;
 use crate::journal::entry::{CARRY_OVERHEAD, EntryBuilder};
 use crate::journal::writer::{Journal, JournalFile, Place};
@@ -45,8 +45,8 @@ struct Run<'a> {
     /// What the next entry is made of, and how many bytes that is.
     entry: Vec<(Rc<Log>, Range<u64>)>,
     bytes: usize,
-    /// Placed, and to be written.
-    writes: Vec<Place>,
+    /// On their way.
+    writes: Ahead<'a, io::Result<()>>,
     /// Files with entries.
     begun: Vec<Rc<JournalFile>>,
 }
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
             dir,
             entry: Vec::new(),
             bytes: 0,
-            writes: Vec::new(),
+            writes: Ahead::new(),
             begun: Vec::new(),
         }
     }
@@ -101,11 +101,7 @@ impl<'a> Run<'a> {
         for (log, range) in &logs {
             note_in_file(log, &mut log.state.borrow_mut(), &place.file, range.end);
         }
-        self.writes.push(place);
-        if self.writes.len() == WRITES_AT_ONCE {
-            self.write().await?;
-        }
-        Ok(())
+        self.write(place).await
     }
 
     /// Gives an entry its place, in a file more if need be.
@@ -134,18 +130,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn write(&mut self) -> io::Result<()> {
-        let writes = self.writes.drain(..).map(|place| {
-            Box::pin(async move {
-                let end = place.offset + place.bytes.len() as u64;
-                let parts = vec![place.bytes.freeze()];
-                place.file.file.write_at(parts, place.offset).await?;
-                // The files are pre-written only as far as a quick start needs, and what goes on with that begins behind this.
-                place.file.written_to(end);
-                Ok(())
-            }) as Local<'_, io::Result<()>>
-        });
-        join_all(writes.collect()).await.into_iter().collect()
+    /// Sends it on its way, when not too many are.
+    async fn write(&mut self, place: Place) -> io::Result<()> {
+        self.writes.push(Box::pin(async move {
+            let end = place.offset + place.bytes.len() as u64;
+            let parts = vec![place.bytes.freeze()];
+            place.file.file.write_at(parts, place.offset).await?;
+            // The files are pre-written only as far as a quick start needs, and what goes on with that begins behind this.
+            place.file.written_to(end);
+            Ok(())
+        }));
+        match self.writes.len() {
+            WRITES_AT_ONCE => self.writes.next().await.unwrap_or(Ok(())),
+            _ => Ok(()),
+        }
     }
 
     /// Writes what is left, with a mark behind it, and flushes all.
@@ -153,8 +151,10 @@ impl<'a> Run<'a> {
         self.place().await?;
         let mark = self.place_entry(EntryBuilder::new(0)).await?;
         let sequence = mark.sequence;
-        self.writes.push(mark);
-        self.write().await?;
+        self.write(mark).await?;
+        while let Some(written) = self.writes.next().await {
+            written?;
+        }
         let flushing = self
             .begun
             .iter()

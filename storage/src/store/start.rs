@@ -15,7 +15,6 @@ use super::carry::carry;
 use super::core_dir::{CommitCallbacks, CoreDir, Errand};
 use super::counts::Counting;
 use super::event::{Event, Local, join_all};
-use super::run::{Run, runs_of};
 use crate::commit::Commit;
 use crate::dir::{self, PartitionName};
 use crate::error::OpenError;
@@ -24,7 +23,7 @@ use crate::journal::entry::{Chain, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
 use crate::knobs::{BLOCK, LogConfig, StorageOptions};
 use crate::log::{Index, Log, LogState, Segment};
-use crate::recovery::{Recovered, SeedDir, directory_tag};
+use crate::recovery::{Recovered, Run, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
 use crate::table::{CLOSED, READY, Row, TableName, TableWriter};
 use crate::tail::Tail;
@@ -33,6 +32,9 @@ use crate::tail::Tail;
 const RETRY: Duration = Duration::from_millis(500);
 /// Logs whose leftovers are settled at the same time.
 const LOGS_AT_ONCE: usize = 32;
+
+/// Ranges of a run that do not reach up to the log's end.
+type Island = (Vec<Range<u64>>, Run);
 
 /// What all directories of a store have in common.
 pub(crate) struct Common<'a> {
@@ -202,7 +204,7 @@ fn restore(
     dir: &Rc<CoreDir>,
     recovered: Recovered,
     instance: u64,
-) -> Result<(Rc<Log>, Vec<Run>), String> {
+) -> Result<(Rc<Log>, Vec<Island>), String> {
     let mut row = recovered.row;
     let name = PartitionName {
         topic: row.topic.clone(),
@@ -234,11 +236,9 @@ fn restore(
     let settled = starts
         .get(&row.settled.0)
         .map_or(0, |start| start + row.settled.1);
-    let (mut runs, direct) = runs_of(recovered.pieces, &starts);
+    let (mut runs, direct) = recovered.runs.placed(&starts);
     check_coverage(&segments, settled, end, &runs, &direct)
         .map_err(|what| format!("{name}: {what}"))?;
-    // An entry's bytes may begin long before what is not settled; a sealed block is needed from its start.
-    runs.retain_mut(|run| run.trim(settled / BLOCK * BLOCK) && run.range().end > settled);
     let starts_at = runs.iter().map(|run| run.range().start);
     if let Some(start) = starts_at.into_iter().find(|at| !at.is_multiple_of(BLOCK)) {
         return Err(format!(
@@ -248,7 +248,8 @@ fn restore(
     let last = runs.pop_if(|run| run.range().end == end);
     let islands = runs
         .into_iter()
-        .flat_map(|run| run.without(&direct))
+        .map(|run| (run.without(&direct), run))
+        .filter(|(missing, _)| !missing.is_empty())
         .collect();
     let mut state = LogState {
         config: LogConfig::default(),
@@ -276,18 +277,14 @@ fn restore(
     };
     let mut memory = 0;
     if let Some(run) = last {
-        let Range { start, .. } = run.range();
-        state.tail = Tail::new(start);
-        memory = state.tail.append_all(run.len(), run.parts());
-        state.dirty.push_back(start..end);
-        let first = recovered
-            .batch_starts
-            .iter()
-            .filter_map(|(base, at)| Some(starts.get(base)? + at));
-        if let Some(first) = first.filter(|at| *at >= start).min() {
+        state.dirty.push_back(run.range());
+        let (tail, first_batch) = run.into_tail();
+        memory = tail.memory();
+        dir.pin((tail.end() - tail.start()) as usize);
+        state.tail = tail;
+        if let Some(first) = first_batch {
             state.mark_batches(first);
         }
-        dir.pin(run.len());
     }
     let log = Log::new(
         key,
@@ -348,14 +345,17 @@ fn check_coverage(
     Ok(())
 }
 
-async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Result<()> {
+async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, islands: &[Island]) -> io::Result<()> {
     let mut written: Vec<File> = Vec::new();
-    for run in runs {
+    let missing = islands
+        .iter()
+        .flat_map(|(ranges, run)| ranges.iter().map(move |range| (range, run)));
+    for (range, run) in missing {
         let (base, position) = {
             let state = log.state.borrow();
-            let start = run.range().start;
-            let segment = state.segment_at(start).expect("runs lie in segments");
-            (segment.info.base_offset, start - segment.start)
+            let segment = state.segment_at(range.start);
+            let segment = segment.expect("runs lie in segments");
+            (segment.info.base_offset, range.start - segment.start)
         };
         assert!(
             position.is_multiple_of(BLOCK),
@@ -366,9 +366,11 @@ async fn write_islands(dir: &Rc<CoreDir>, log: &Rc<Log>, runs: &[Run]) -> io::Re
             .files
             .get(&log.segment_path(base), Access::Direct)
             .await?;
-        let whole = run.len().next_multiple_of(BLOCK as usize);
+        let len = (range.end - range.start) as usize;
+        let whole = len.next_multiple_of(BLOCK as usize);
         let mut buffer = Buffer::with_capacity(whole);
-        run.parts().for_each(|part| buffer.extend_from_slice(part));
+        run.slices(range.clone())
+            .for_each(|part| buffer.extend_from_slice(part));
         buffer.resize_zeroed(whole);
         file.write_at(vec![buffer.freeze()], position).await?;
         written.push(file);
