@@ -66,7 +66,7 @@ impl StorageOptions {
             cores: 1,
             journal_file_bytes: 64 << 20,
             journal_files: 4,
-            journal_bytes_max: 640 << 20,
+            journal_bytes_max: 1 << 30,
             tail_bytes: 256 << 20,
             descriptors_max: 1024,
             lock_wait: Duration::from_secs(10),

@@ -8,7 +8,7 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "cores"                                String  null         _             restart obeyed "Cores to run on, as 0,2-7; all that the process may use when not set.";
     "journal.file.bytes"                   Long    "67108864"   [4194304 ..]  restart obeyed "Size of one journal file.";
     "journal.files"                        Int     "4"          [3 .. 64]     restart obeyed "Journal files for each core and data directory; smaller where journal.device.max.bytes says so.";
-    "journal.device.max.bytes"             Long    "671088640"  [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together: up to this they grow while thousands of partitions are written a little each. A start after a crash reads it.";
+    "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together: up to this they grow while thousands of partitions are written a little each, and a core's up to 384 MiB, which a start after a crash reads within a second or so.";
     "memory.bytes"                         Long    "-1"         [-1 ..]       restart obeyed "Memory of the process: logs' newest bytes, requests and replies have their shares of it; -1 for the control group's limit or the machine's.";
     "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, shared out over the cores; -1 for a quarter of the memory.";
     "log.dir.reserve.bytes"                Long    "-1"         [-1 ..]       restart obeyed "Free space of a data directory below which produce is refused; -1 for 1 GiB or 1 % of the disk, within a tenth of it.";

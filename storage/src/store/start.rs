@@ -30,6 +30,9 @@ use crate::tail::Tail;
 
 /// Wait before the journal's files are tried again where there is no space for them.
 const RETRY: Duration = Duration::from_millis(500);
+/// No journal grows beyond this: a start after a crash reads all of it, keeps what is not settled and carries it over, and
+/// nobody is served before.
+const GROWN_BYTES_MAX: u64 = 384 << 20;
 /// Logs whose leftovers are settled at the same time.
 const LOGS_AT_ONCE: usize = 32;
 
@@ -55,10 +58,11 @@ pub(crate) fn journal_file_bytes(options: &StorageOptions, cores: u32) -> u64 {
     options.journal_file_bytes.min(share).max(4 << 20) / (1 << 20) * (1 << 20)
 }
 
-/// Files that a journal may grow to: no more than what memory may hold of it would fill.
+/// Files that a journal may grow to: no more than what memory may hold of it would fill, or a start should have to read.
 pub(crate) fn journal_files_max(options: &StorageOptions, cores: u32) -> usize {
     let share = options.journal_bytes_max / u64::from(cores);
     let share = share.min(options.tail_bytes as u64 / 3 * 2);
+    let share = share.min(GROWN_BYTES_MAX);
     let files = share / journal_file_bytes(options, cores);
     usize::try_from(files).map_or(options.journal_files, |n| n.max(options.journal_files))
 }
