@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use harness::node::Node;
-use harness::wire::Wire;
+use harness::wire::{FETCH, Wire, fetch_request};
 use millstream_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 
 const MIB: usize = 1 << 20;
@@ -31,10 +31,15 @@ fn is_served(wire: &mut Wire) -> bool {
 fn an_idle_broker_costs_next_to_nothing() {
     const SECONDS: u64 = 3;
     let mut node = Node::started(&[]);
-    // Connections that do nothing are part of it.
+    // Connections that do nothing are part of it, and so are consumers that wait at the end of a log.
     let idle: Vec<TcpStream> = (0..20)
         .map(|_| TcpStream::connect(("127.0.0.1", node.port)).expect("it listens"))
         .collect();
+    let mut waiting: Vec<Wire> = (0..8).map(|_| node.connect()).collect();
+    waiting[0].create("quiet", 1);
+    for consumer in &mut waiting {
+        consumer.send(FETCH, &fetch_request("quiet", 0, 0, 60_000));
+    }
     std::thread::sleep(Duration::from_secs(1));
     let resident = node.resident();
     assert!(resident <= 40 * MIB, "{} KiB resident", resident >> 10);
@@ -52,7 +57,7 @@ fn an_idle_broker_costs_next_to_nothing() {
         "{used} ticks in {SECONDS} s on {cores} cores, {} KiB resident",
         resident >> 10
     );
-    drop(idle);
+    drop((idle, waiting));
 }
 
 #[test]

@@ -289,6 +289,7 @@ impl Replies {
 
     fn gather(self: &Rc<Self>, shard: &Shard) -> Vec<Bytes> {
         let mut gather = Gather::default();
+        let before = self.front.get();
         let mut slots = self.slots.borrow_mut();
         while let Some(slot) = slots.front_mut() {
             match slot {
@@ -318,7 +319,10 @@ impl Replies {
             }
         }
         drop(slots);
-        self.wake_reader();
+        // Reader and writer are one task: woken for nothing, a reader that waits would have itself polled for ever.
+        if self.front.get() > before {
+            self.wake_reader();
+        }
         gather.finish()
     }
 }
