@@ -118,9 +118,26 @@ impl File {
     /// Those of pwritev(2). Any prefix may have been written then.
     pub async fn write_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
         match &self.backing {
-            Backing::Kernel(file) => file.write_at(parts, offset).await,
+            Backing::Kernel(file) => file.write_at(parts, offset, 0).await,
             #[cfg(feature = "simulation")]
             Backing::Sim(file) => file.write_at(&parts, offset).await,
+        }
+    }
+
+    /// [`File::write_at`] and [`File::sync_data`] of what it wrote, in one operation (RWF_DSYNC in pwritev2(2)): the kernel
+    /// itself goes on from the one to the other, and nobody here has to wake up in between.
+    ///
+    /// # Errors
+    /// Those of both. What passes (EAGAIN, ENOMEM, EINTR) is met with all of it once more, the bytes too: a flush that failed
+    /// has lost nothing then.
+    pub async fn write_durably_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
+        match &self.backing {
+            Backing::Kernel(file) => file.write_at(parts, offset, libc::RWF_DSYNC).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => {
+                file.write_at(&parts, offset).await?;
+                file.sync().await
+            }
         }
     }
 
@@ -233,7 +250,8 @@ impl KernelFile {
         Ok(buffer)
     }
 
-    async fn write_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
+    /// `how`: RWF_ flags of pwritev2(2).
+    async fn write_at(&self, parts: Vec<Bytes>, offset: u64, how: i32) -> io::Result<()> {
         let mut rest = Remaining::new(parts);
         let mut at = offset;
         let mut retries = Retries::new();
@@ -241,6 +259,7 @@ impl KernelFile {
             let (entry, thing) = if let Some((address, len)) = rest.single() {
                 let entry = opcode::Write::new(self.target(), address, len)
                     .offset(at)
+                    .rw_flags(how)
                     .build();
                 (entry, Thing::Gather(rest.take_parts(), None))
             } else {
@@ -249,6 +268,7 @@ impl KernelFile {
                 let count = gather.iovecs.len() as u32;
                 let entry = opcode::Writev::new(self.target(), gather.iovecs.as_ptr(), count)
                     .offset(at)
+                    .rw_flags(how)
                     .build();
                 (entry, Thing::Gather(rest.take_parts(), Some(gather)))
             };

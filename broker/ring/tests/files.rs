@@ -65,6 +65,36 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn what_is_written_and_flushed_in_one_is_read() {
+    block_on(async |ring: Ring| {
+        let dir = disk_dir();
+        let path = dir.path().join("f");
+        let direct = Open {
+            direct: true,
+            ..WRITE
+        };
+        let file = File::open(&ring, &path, direct).await.unwrap();
+        let mut block = Block::new(2 * BLOCK);
+        block.append(&[1; BLOCK]);
+        block.append(&[2; BLOCK]);
+        // The second block before the first.
+        let parts = vec![block.view(BLOCK..2 * BLOCK), block.view(0..BLOCK)];
+        file.write_durably_at(parts, 0).await.unwrap();
+        let one = vec![block.view(BLOCK..2 * BLOCK)];
+        file.write_durably_at(one, 2 * BLOCK as u64).await.unwrap();
+        let read = file.read_at(0, 3 * BLOCK).await.unwrap();
+        assert_eq!(&read[..], [[2; BLOCK], [1; BLOCK], [2; BLOCK]].concat());
+        let read_only = Open {
+            read: true,
+            ..Open::default()
+        };
+        let file = File::open(&ring, &path, read_only).await.unwrap();
+        let refused = file.write_durably_at(vec![Bytes::from_static(b"x")], 0);
+        assert_eq!(refused.await.unwrap_err().raw_os_error(), Some(9), "EBADF");
+    });
+}
+
+#[test]
 fn long_gather_lists_are_written_whole() {
     block_on(async |ring: Ring| {
         let dir = dir();

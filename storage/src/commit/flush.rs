@@ -69,6 +69,15 @@ impl CoreDir {
         });
     }
 
+    /// The oldest unit was written and flushed in one.
+    pub(super) fn flushed_alone(&self) {
+        let unit = self.commit.borrow_mut().flying.pop_front();
+        // None where the store has ended meanwhile.
+        if let Some(unit) = unit.filter(|_| !self.is_offline()) {
+            self.group_flushed(vec![unit]);
+        }
+    }
+
     /// Moves the flushed ends of everything in the group, then wakes whoever waits.
     fn group_flushed(&self, group: Vec<Flying>) {
         if self.is_offline() {
@@ -96,6 +105,7 @@ impl CoreDir {
         // Equal after a mark alone, which has no unit of its own.
         assert!(number >= commit.durable, "units become durable in order");
         commit.durable = number;
+        commit.written = commit.written.max(number);
         commit.flushing = false;
         drop(commit);
         for touch in group.iter().flat_map(|f| &f.touches) {

@@ -148,6 +148,11 @@ impl Commit {
         self.flush_due.map(|due| due - now)
     }
 
+    /// Nothing is on its way that a flush of unit `number` could wait for, or cover: it may be written and flushed in one.
+    pub(super) fn goes_alone(&self, number: u64) -> bool {
+        self.flying.is_empty() && !self.flushing && number <= self.flush_to
+    }
+
     /// The newest unit with anything in it.
     pub(super) fn newest(&self) -> u64 {
         self.open.number - u64::from(self.open.is_empty())

@@ -56,8 +56,10 @@ impl CoreDir {
             touches: unit.touches,
             direct,
         };
-        self.start_writes(&flying, place, writes);
+        let alone = writes.is_empty() && self.commit.borrow().goes_alone(flying.number);
+        self.start_writes(&flying, place, writes, alone);
         let mut commit = self.commit.borrow_mut();
+        commit.flushing |= alone;
         assert!(flying.number >= commit.sent, "units go out in order");
         commit.sent = flying.number;
         commit.unflushed_bytes += bytes;
@@ -68,7 +70,14 @@ impl CoreDir {
         Ok(())
     }
 
-    fn start_writes(self: &Rc<Self>, flying: &Flying, place: Place, writes: Vec<DirectWrite>) {
+    /// `alone`: the entry is flushed by the operation that writes it.
+    fn start_writes(
+        self: &Rc<Self>,
+        flying: &Flying,
+        place: Place,
+        writes: Vec<DirectWrite>,
+        alone: bool,
+    ) {
         self.commit.borrow_mut().writes += 1 + writes.len();
         let direct = writes
             .iter()
@@ -91,8 +100,15 @@ impl CoreDir {
             if dir.is_offline() {
                 return;
             }
-            let result = file.file.write_at(vec![bytes.freeze()], offset).await;
-            dir.write_done(&left, result, "write to the journal");
+            let parts = vec![bytes.freeze()];
+            if !alone {
+                let result = file.file.write_at(parts, offset).await;
+                return dir.write_done(&left, result, "write to the journal");
+            }
+            let written = file.file.write_durably_at(parts, offset);
+            let result = dir.files.flushed_by(written).await;
+            dir.write_done(&left, result, "write and flush to the journal");
+            dir.flushed_alone();
         });
         for write in writes {
             let left = flying.writes_left.clone();
