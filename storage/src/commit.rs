@@ -58,7 +58,7 @@ impl CoreDir {
             if self.is_offline() || self.stopped.get() {
                 return;
             }
-            while self.may_write() {
+            while self.may_write() && !self.commit.borrow().gathers() {
                 let next = self.commit.borrow_mut().next_unit();
                 let Some(unit) = next else { break };
                 self.fetch_prefixes(&unit).await;

@@ -107,6 +107,7 @@ impl CoreDir {
         commit.durable = number;
         commit.written = commit.written.max(number);
         commit.flushing = false;
+        commit.alone = false;
         drop(commit);
         for touch in group.iter().flat_map(|f| &f.touches) {
             touch.log.tell_flushed();

@@ -11,7 +11,7 @@ use millstream_ring::File;
 use super::Ticket;
 use crate::journal::entry::LogKey;
 use crate::journal::writer::JournalFile;
-use crate::knobs::UNIT_BYTES_MAX;
+use crate::knobs::{GATHER_BYTES_MAX, UNIT_BYTES_MAX};
 use crate::log::Log;
 
 /// Appends and control items that share one journal entry.
@@ -57,6 +57,8 @@ pub(crate) struct Commit {
     pub(super) flying: VecDeque<Flying>,
     pub(super) writes: usize,
     pub(super) flushing: bool,
+    /// It is that of the one unit on its way, which is being written and flushed in one.
+    pub(super) alone: bool,
     /// The next unit finds no room in the journal.
     pub(super) stuck: bool,
     /// The last unit that was given to the journal.
@@ -99,6 +101,7 @@ impl Commit {
             flying: VecDeque::new(),
             writes: 0,
             flushing: false,
+            alone: false,
             stuck: false,
             sent: 0,
             written: 0,
@@ -151,6 +154,16 @@ impl Commit {
     /// Nothing is on its way that a flush of unit `number` could wait for, or cover: it may be written and flushed in one.
     pub(super) fn goes_alone(&self, number: u64) -> bool {
         self.flying.is_empty() && !self.flushing && number <= self.flush_to
+    }
+
+    /// A flush runs, nothing else is on its way, and little waits: what waits goes out as one entry behind the flush, and
+    /// alone, instead of several entries now and one more flush for them.
+    pub(super) fn gathers(&self) -> bool {
+        let is_little = self.closed.is_empty() && self.open.bytes < GATHER_BYTES_MAX;
+        self.flushing
+            && self.flying.len() == usize::from(self.alone)
+            && is_little
+            && !self.open.when_written
     }
 
     /// The newest unit with anything in it.

@@ -60,6 +60,7 @@ impl CoreDir {
         self.start_writes(&flying, place, writes, alone);
         let mut commit = self.commit.borrow_mut();
         commit.flushing |= alone;
+        commit.alone |= alone;
         assert!(flying.number >= commit.sent, "units go out in order");
         commit.sent = flying.number;
         commit.unflushed_bytes += bytes;
