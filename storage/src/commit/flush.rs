@@ -96,6 +96,8 @@ impl CoreDir {
         // Equal after a mark alone, which has no unit of its own.
         assert!(number >= commit.durable, "units become durable in order");
         commit.durable = number;
+        let controls = group.iter().map(|f| f.controls).max().unwrap_or(0);
+        commit.controls_durable = commit.controls_durable.max(controls);
         commit.flushing = false;
         drop(commit);
         for touch in group.iter().flat_map(|f| &f.touches) {
