@@ -131,7 +131,7 @@ impl Store {
         if core_dir.is_offline() {
             return Err(Offline.into());
         }
-        if core_dir.is_for_deletions() {
+        if core_dir.is_for_drops() {
             return Err(StoreError::NoSpace);
         }
         let instance = self.0.instances.get();

@@ -155,7 +155,7 @@ impl Journal {
         self.free.push_back(file);
     }
 
-    /// What is left of the last file is little: deletions of whole logs free more than those of records.
+    /// What is left of the last file there is, is less than half of what it keeps for control items.
     pub fn nears_its_end(&self) -> bool {
         let left = self.file_bytes - self.at;
         self.free.is_empty() && left < MARK_RESERVE + self.file_bytes / CONTROL_PART / 2

@@ -26,7 +26,7 @@ impl Log {
                 end,
             });
         }
-        if self.dir.is_for_deletions() && self.dir.journal.borrow().nears_its_end() {
+        if self.dir.is_for_drops() {
             return Err(StoreError::NoSpace);
         }
         self.move_start(target).await?;

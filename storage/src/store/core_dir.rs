@@ -294,6 +294,11 @@ impl CoreDir {
         }
     }
 
+    /// Of that file, too, little is left: deletions of whole logs free more than what moves their starts, or creates some.
+    pub fn is_for_drops(&self) -> bool {
+        self.is_for_deletions() && self.journal.borrow().nears_its_end()
+    }
+
     /// The device has no space, and the journal no more than its last file: that is for deletions, which free the others.
     pub fn is_for_deletions(&self) -> bool {
         self.is_full() && self.journal.borrow().free_files() == 0
