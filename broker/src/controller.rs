@@ -70,6 +70,11 @@ impl Controller {
         if records.is_empty() {
             return Ok(reply);
         }
+        let deletes = matches!(command, Command::DeleteTopics(_));
+        if !self.log.has_room().await && !deletes {
+            tracing::error!("the metadata log has no space for more than deletions");
+            return Err(ErrorCode::KafkaStorageError.into());
+        }
         let position = self.state.borrow().position().next(self.epoch);
         let entry = Entry { position, records };
         if let Err(error) = self.log.append(&entry).await {

@@ -44,6 +44,10 @@ pub struct Ticket {
     pub when_written: bool,
 }
 
+/// A control item that becomes durable: a log's creation, its deletion, or a move of its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ControlTicket(pub(crate) u64);
+
 impl CoreDir {
     /// Something is on its way to the device.
     pub(crate) fn is_writing(&self) -> bool {
@@ -70,7 +74,7 @@ impl CoreDir {
                     let mut commit = self.commit.borrow_mut();
                     let sent = commit.sent;
                     commit.flush_soon(sent);
-                    commit.closed.push_front(unit);
+                    commit.closed.push_front(*unit);
                     commit.stuck = true;
                     drop(commit);
                     self.settle_wanted.notify();
@@ -79,6 +83,9 @@ impl CoreDir {
                 self.commit.borrow_mut().stuck = false;
             }
             self.send_mark();
+            if self.commit.borrow().stuck {
+                self.send_controls();
+            }
             let due_in = self.commit.borrow_mut().flush_due_in(self.ring.now());
             self.note_written();
             self.start_flush();
@@ -94,6 +101,20 @@ impl CoreDir {
 
     fn may_write(&self) -> bool {
         self.commit.borrow().writes < WRITES_IN_FLIGHT_MAX && !self.is_offline()
+    }
+
+    /// Deletions are how a full device gets room: they do not wait behind batches that have none, and the journal keeps some of
+    /// its last file for them. Everything that was appended to a log before it was deleted comes after the entry that drops it
+    /// then, and is passed over by recovery, as what stands in the entry itself always was.
+    fn send_controls(self: &Rc<Self>) {
+        while self.may_write() {
+            let next = self.commit.borrow_mut().next_controls();
+            let Some(unit) = next else { return };
+            if let Err(unit) = self.send(unit) {
+                self.commit.borrow_mut().put_back(unit.controls);
+                return;
+            }
+        }
     }
 
     /// An entry without items, whose header says that a journal file was settled: only then is that file free. It must go

@@ -82,6 +82,9 @@ pub enum StoreError {
     /// No data directory has this index.
     #[error("there is no data directory {0}")]
     NoSuchDir(usize),
+    /// Neither the device nor the journal has room for it; the same may succeed later.
+    #[error("no room on the device")]
+    NoSpace,
     /// A file operation failed in a way that does not take the directory offline.
     #[error("{doing}: {source}")]
     Io {

@@ -20,7 +20,7 @@ use std::rc::{Rc, Weak};
 use millstream_ring::Bytes;
 
 use crate::LogId;
-use crate::commit::Ticket;
+use crate::commit::ControlTicket;
 use crate::dir::PartitionName;
 use crate::epochs::Epochs;
 use crate::error::Offline;
@@ -48,7 +48,7 @@ pub struct Log {
     pub(crate) dir: Rc<CoreDir>,
     pub(crate) log_start_offset: Cell<i64>,
     /// What makes the present log start durable; None once it is.
-    pub(crate) start_moving: Cell<Option<Ticket>>,
+    pub(crate) start_moving: Cell<Option<ControlTicket>>,
     pub(crate) log_end_offset: Cell<i64>,
     pub(crate) flushed_end_offset: Cell<i64>,
     pub(crate) deleted: Cell<bool>,

@@ -131,6 +131,9 @@ impl Store {
         if core_dir.is_offline() {
             return Err(Offline.into());
         }
+        if core_dir.is_for_drops() {
+            return Err(StoreError::NoSpace);
+        }
         let instance = self.0.instances.get();
         self.0.instances.set(instance + 1);
         let key = LogKey { id, instance };
@@ -154,7 +157,7 @@ impl Store {
         let mut item = Vec::new();
         encode_create(&key, topic, 0, &mut item);
         let ticket = core_dir.control(&item, Some(log.clone()), None);
-        core_dir.wait(ticket).await?;
+        core_dir.wait_control(ticket).await?;
         Ok(log)
     }
 
@@ -188,7 +191,7 @@ impl Store {
         let mut item = Vec::new();
         encode_drop(&log.key, &mut item);
         let ticket = dir.control(&item, None, Some(log.key));
-        let dropped = dir.wait(ticket).await;
+        let dropped = dir.wait_control(ticket).await;
         let (cleanup, name) = (dir.clone(), log.name.clone());
         dir.spawn(false, async move { cleanup.remove_files(&log).await });
         dropped?;

@@ -33,6 +33,8 @@ const KIND_STOPPED: u8 = 4;
 const MARK_BYTES: u32 = 40;
 /// A table is not worth rewriting below this size.
 const REWRITE_BYTES_MIN: u64 = 4 << 20;
+/// Space set aside behind the last row.
+const AHEAD_BYTES: u64 = 64 << 10;
 
 /// Which generation and core a table belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -300,6 +302,8 @@ pub(crate) struct TableWriter {
     path: PathBuf,
     file: RefCell<File>,
     bytes: Cell<u64>,
+    /// Space is set aside up to here.
+    reserved: Cell<u64>,
     rewrites: Cell<u32>,
     /// Size right after the last rewrite.
     fresh: Cell<u64>,
@@ -316,6 +320,7 @@ impl TableWriter {
             path,
             file: RefCell::new(file),
             bytes: Cell::new(0),
+            reserved: Cell::new(0),
             rewrites: Cell::new(0),
             fresh: Cell::new(0),
             doubtful: Cell::new(false),
@@ -330,7 +335,20 @@ impl TableWriter {
         // sync_all: the file has grown.
         flush(&file).await?;
         self.bytes.set(self.bytes.get() + rows.len() as u64);
+        self.reserve().await;
         Ok(())
+    }
+
+    /// Rows that say what was deleted find space where nothing else does. Best effort: without it they wait for space.
+    async fn reserve(&self) {
+        let wanted = self.bytes.get() + AHEAD_BYTES;
+        if self.reserved.get() >= self.bytes.get() + AHEAD_BYTES / 2 {
+            return;
+        }
+        let file = self.file.borrow().clone();
+        if file.reserve(self.bytes.get(), AHEAD_BYTES).await.is_ok() {
+            self.reserved.set(wanted);
+        }
     }
 
     pub fn wants_rewrite(&self) -> bool {
@@ -355,6 +373,8 @@ impl TableWriter {
         self.rewrites.set(rewrites);
         self.bytes.set(bytes.len() as u64);
         self.fresh.set(bytes.len() as u64);
+        self.reserved.set(0);
+        self.reserve().await;
         Ok(())
     }
 }

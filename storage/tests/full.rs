@@ -15,7 +15,7 @@ use std::time::Duration;
 use harness::*;
 use millstream_protocol::batch::BatchHeader;
 use millstream_ring::{Ring, block_on};
-use millstream_storage::{AppendError, Log, Stopped, StorageOptions, Store};
+use millstream_storage::{AppendError, Log, Stopped, StorageOptions, Store, StoreError};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -365,6 +365,106 @@ fn a_device_that_others_filled_loses_nothing_and_hangs_nobody() {
             model.batches.retain(|b| b.next == end);
         }
     }
+}
+
+/// Nobody asks for admission: more than the journal holds, so that batches that found no room stand before whatever comes
+/// next. All that was taken is returned, flushed or not.
+async fn fill_the_journal(
+    ring: &Ring,
+    logs: &[Rc<Log>],
+    models: &mut [ModelLog],
+    rng: &mut ChaCha8Rng,
+) {
+    let mut refused = false;
+    for n in 0.. {
+        let which = n % logs.len();
+        let batch = batch(rng, 60_000, models[which].end());
+        let header = BatchHeader::read(&batch).expect("a batch");
+        match logs[which].append_from_reserve(&batch, header, 0) {
+            Ok(appended) => models[which].batches.push(stored(batch, header, &appended)),
+            Err(AppendError::NoSpace) if refused => return,
+            Err(AppendError::NoSpace) => refused = true,
+            Err(other) => panic!("{other}"),
+        }
+        if n % 50 == 49 || refused {
+            ring.sleep(Duration::from_millis(if refused { 2_000 } else { 20 }))
+                .await;
+        }
+    }
+}
+
+/// Not a byte is left, the journal is full, and neither changes by itself: topics can still be deleted, which is how space
+/// comes back, and nothing else waits for ever.
+async fn full_for_good(ring: Ring, path: PathBuf, seed: u64) -> Vec<ModelLog> {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+    let mut rng = rng(seed);
+    let store = start(&ring, small(&path, RESERVE)).await;
+    let mut models = vec![ModelLog::default(); 4];
+    let mut logs = Vec::new();
+    for n in 0..4 {
+        logs.push(create(&store, n).await);
+    }
+    // What will be deleted has segments.
+    for _ in 0..160 {
+        let batch = batch(&mut rng, 100_000, models[0].end());
+        store.admit(batch.len()).await;
+        let (appended, stored) = append(&logs[0], &batch, 0);
+        models[0].batches.push(stored);
+        store.wait(appended.ticket).await.expect("flushed");
+    }
+    take_all(&path);
+    fill_the_journal(&ring, &logs[..2], &mut models[..2], &mut rng).await;
+    println!("the journal is full");
+    // Until only deletions of logs find room: answered, whatever the answer.
+    let created = store.create_log(TOPIC, log_id(8), 0, 0, config()).await;
+    let refused = matches!(created, Err(StoreError::NoSpace));
+    assert!(created.is_ok() || refused, "{:?}", created.err());
+    let mut moves = 0;
+    while models[1].batches[moves].next < logs[1].flushed_end_offset() {
+        let next = models[1].batches[moves].next;
+        let Ok(start) = logs[1].delete_records(next).await else {
+            break;
+        };
+        models[1].start = start;
+        moves += 1;
+    }
+    for n in [3, 0] {
+        store.delete_log(&log_id(n)).await.expect("is deleted");
+    }
+    println!("records are deleted {moves} times, and logs");
+    append_again(&ring, &logs[1], &mut models[1], &mut rng).await;
+    append_again(&ring, &logs[2], &mut models[2], &mut rng).await;
+    create(&store, 7).await;
+    give_back(&path);
+    stop(&ring, &store).await;
+    assert_eq!(store.dirs()[0].offline, None);
+    models
+}
+
+#[test]
+fn without_a_byte_left_topics_are_deleted_and_space_comes_back() {
+    let name = "without_a_byte_left_topics_are_deleted_and_space_comes_back";
+    let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else {
+        on_small_device(name);
+        return;
+    };
+    let seed = seed("no byte left");
+    let path = dir.clone();
+    let models = watched("a device without a byte", move || {
+        block_on(move |ring| full_for_good(ring, path, seed))
+    });
+    watched("a start after it", move || {
+        block_on(move |ring| async move {
+            let store = start(&ring, small(&dir, RESERVE)).await;
+            assert!([0, 3].iter().all(|n| store.log(&log_id(*n)).is_none()));
+            for n in [1, 2] {
+                let log = store.log(&log_id(n)).expect("is there");
+                assert_eq!(log.flushed_end_offset(), models[n as usize].end());
+                verify(&log, &models[n as usize], 100_000).await;
+            }
+            stop(&ring, &store).await;
+        })
+    });
 }
 
 #[test]

@@ -163,9 +163,21 @@ impl File {
     /// Those of fallocate(2): ENOSPC, or EOPNOTSUPP where the file system cannot.
     pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         match &self.backing {
-            Backing::Kernel(file) => file.allocate(offset, len).await,
+            Backing::Kernel(file) => file.fallocate(0, offset, len).await,
             #[cfg(feature = "simulation")]
-            Backing::Sim(file) => file.allocate(offset, len).await,
+            Backing::Sim(file) => file.allocate(offset, len, false).await,
+        }
+    }
+
+    /// Sets space aside for bytes behind the file's end, which stays where it is. A cut gives it back.
+    ///
+    /// # Errors
+    /// As [`File::allocate`].
+    pub async fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        match &self.backing {
+            Backing::Kernel(file) => file.fallocate(libc::FALLOC_FL_KEEP_SIZE, offset, len).await,
+            #[cfg(feature = "simulation")]
+            Backing::Sim(file) => file.allocate(offset, len, true).await,
         }
     }
 
@@ -289,10 +301,11 @@ impl KernelFile {
         Ok(())
     }
 
-    async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+    async fn fallocate(&self, mode: i32, offset: u64, len: u64) -> io::Result<()> {
         let entry = || {
             opcode::Fallocate::new(self.target(), len)
                 .offset(offset)
+                .mode(mode)
                 .build()
         };
         self.repeat(entry).await

@@ -35,7 +35,9 @@ pub(crate) fn of_store(error: &StoreError) -> ErrorCode {
         StoreError::Unknown => ErrorCode::UnknownTopicOrPartition,
         StoreError::Exists => ErrorCode::TopicAlreadyExists,
         StoreError::NoSuchDir(_) => ErrorCode::LogDirNotFound,
-        StoreError::Offline(_) | StoreError::Io { .. } => ErrorCode::KafkaStorageError,
+        StoreError::Offline(_) | StoreError::NoSpace | StoreError::Io { .. } => {
+            ErrorCode::KafkaStorageError
+        }
     }
 }
 

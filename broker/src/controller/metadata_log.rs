@@ -17,6 +17,8 @@ const LOG: &str = ".millstream-metadata-log";
 const SNAPSHOT: &str = ".millstream-metadata-snapshot";
 /// The log is replaced by a snapshot when it is larger than this and than the last snapshot.
 const LOG_BYTES_MAX: u64 = 4 << 20;
+/// Space set aside behind the last entry; the second half of it is for deletions, by which a full device gets space again.
+const AHEAD_BYTES: u64 = 64 << 10;
 
 /// The open log.
 pub(crate) struct MetadataLog {
@@ -24,6 +26,8 @@ pub(crate) struct MetadataLog {
     directory: PathBuf,
     file: File,
     end: Cell<u64>,
+    /// Space is set aside up to here.
+    reserved: Cell<u64>,
     /// Index of the last entry that is durable.
     flushed: Cell<i64>,
     snapshot_bytes: Cell<u64>,
@@ -123,15 +127,34 @@ impl MetadataLog {
         }
         file.sync_all().await.map_err(failed)?;
         fs::sync_dir(ring, directory).await.map_err(failed)?;
-        Ok(Self {
+        let log = Self {
             ring: ring.clone(),
             directory: directory.to_owned(),
             file,
             end: Cell::new(found.end),
+            reserved: Cell::new(0),
             flushed: Cell::new(position.index),
             snapshot_bytes: Cell::new(found.snapshot_bytes),
             failed: Cell::new(false),
-        })
+        };
+        log.has_room().await;
+        Ok(log)
+    }
+
+    /// Whether there is space for more than deletions; sets some aside ahead of need.
+    pub(crate) async fn has_room(&self) -> bool {
+        let end = self.end.get();
+        if self.reserved.get() >= end + AHEAD_BYTES / 2 {
+            return true;
+        }
+        match self.file.reserve(end, AHEAD_BYTES).await {
+            Ok(()) => {
+                self.reserved.set(end + AHEAD_BYTES);
+                true
+            }
+            // Not every file system can; the write itself will tell then.
+            Err(cause) => cause.kind() != io::ErrorKind::StorageFull,
+        }
     }
 
     /// Writes and flushes one entry.
@@ -160,6 +183,7 @@ impl MetadataLog {
 
     /// A full disk passes: what was written of the entry is cut off, and the log goes on when there is space.
     async fn take_back(&self) -> io::Result<()> {
+        self.reserved.set(0);
         self.file.set_len(self.end.get()).await?;
         self.file.sync_all().await?;
         self.failed.set(false);
@@ -179,7 +203,9 @@ impl MetadataLog {
         self.file.set_len(0).await?;
         self.file.sync_all().await?;
         self.end.set(0);
+        self.reserved.set(0);
         self.failed.set(false);
+        self.has_room().await;
         Ok(())
     }
 }

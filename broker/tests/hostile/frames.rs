@@ -25,8 +25,8 @@ const RECORDED: &str = include_str!("../../protocol/tests/golden/frames.txt");
 /// CreateTopics, DeleteTopics, DeleteRecords, AlterConfigs, CreatePartitions, IncrementalAlterConfigs as real clients sent
 /// them, a thousand times under changed names, would leave another broker. Those made from declarations are refused.
 const ALTERING: [u8; 6] = [19, 20, 21, 33, 37, 44];
-/// Connections that send at the same time.
-const SENDERS: u64 = 4;
+/// Connections that send at the same time. One frame in some twenty waits for [`WAITING_MAX`]; the others send meanwhile.
+const SENDERS: u64 = 32;
 /// Far above what any answer takes; the slowest is printed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Fetch, JoinGroup and SyncGroup wait for as long as the client asks; not here.
@@ -212,6 +212,7 @@ fn mutated_frames_end_no_process_and_hold_no_memory() {
         "auto.create.topics.enable=false",
         "group.min.session.timeout.ms=100",
         "group.max.session.timeout.ms=1000",
+        "group.initial.rebalance.delay.ms=0",
         // Whoever asked to wait for long and went away is noticed then.
         "connections.max.idle.ms=5000",
     ]);

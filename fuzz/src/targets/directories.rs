@@ -167,7 +167,12 @@ async fn read_all(store: &Store) {
         let mut offset = log.log_start_offset();
         // A damaged batch is an error, not a panic; readers stop there.
         while let Ok(read) = log.read(offset, 1 << 20, log.log_end_offset(), true).await {
-            let bytes: Vec<u8> = read.parts.iter().flat_map(|part| part.to_vec()).collect();
+            let bytes = read
+                .parts
+                .iter()
+                .map(|part| &part[..])
+                .collect::<Vec<_>>()
+                .concat();
             let batches = millstream_protocol::batch::Batches::new(&bytes);
             let next = batches
                 .map_while(Result::ok)

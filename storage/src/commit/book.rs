@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::Ticket;
 use super::units::Touch;
+use super::{ControlTicket, Ticket};
 use crate::journal::entry::LogKey;
 use crate::log::{Log, LogState};
 use crate::store::core_dir::CoreDir;
@@ -82,21 +82,20 @@ impl CoreDir {
         item: &[u8],
         noted: Option<Rc<Log>>,
         dropped: Option<LogKey>,
-    ) -> Ticket {
+    ) -> ControlTicket {
         let mut commit = self.commit.borrow_mut();
+        commit.controls += 1;
+        let ticket = commit.controls;
         let unit = commit.room_for(item.len());
-        unit.control.extend_from_slice(item);
-        unit.control_items += 1;
-        unit.noted.extend(noted);
-        unit.drops.extend(dropped);
+        unit.controls.items.extend_from_slice(item);
+        unit.controls.count += 1;
+        unit.controls.last = ticket;
+        unit.controls.noted.extend(noted);
+        unit.controls.drops.extend(dropped);
         let number = unit.number;
         commit.flush_soon(number);
         drop(commit);
         self.work.notify();
-        Ticket {
-            dir: self.index as u32,
-            unit: number,
-            when_written: false,
-        }
+        ControlTicket(ticket)
     }
 }

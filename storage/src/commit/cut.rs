@@ -121,11 +121,13 @@ impl CoreDir {
     }
 
     pub(super) fn note_control(&self, unit: &Unit, file: &Rc<JournalFile>) {
-        for log in &unit.noted {
+        for log in &unit.controls.noted {
             let mut state = log.state.borrow_mut();
             note_in_file(log, &mut state, file, 0);
         }
-        file.drops.borrow_mut().extend_from_slice(&unit.drops);
+        file.drops
+            .borrow_mut()
+            .extend_from_slice(&unit.controls.drops);
     }
 }
 

@@ -106,6 +106,8 @@ impl CoreDir {
         assert!(number >= commit.durable, "units become durable in order");
         commit.durable = number;
         commit.written = commit.written.max(number);
+        let controls = group.iter().map(|f| f.controls).max().unwrap_or(0);
+        commit.controls_durable = commit.controls_durable.max(controls);
         commit.flushing = false;
         commit.alone = false;
         drop(commit);

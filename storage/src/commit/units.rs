@@ -18,14 +18,24 @@ use crate::log::Log;
 pub(super) struct Unit {
     pub number: u64,
     pub touches: Vec<Touch>,
-    pub control: Vec<u8>,
-    pub control_items: u32,
-    /// Logs that control items speak of: the journal file is needed until the table knows them.
-    pub noted: Vec<Rc<Log>>,
-    pub drops: Vec<LogKey>,
+    pub controls: Controls,
     pub bytes: usize,
     /// Somebody waits for the write, not for the flush.
     pub when_written: bool,
+}
+
+/// What creates and deletes logs and moves their starts. It has numbers of its own: where batches find no room in the journal,
+/// it goes out ahead of them.
+#[derive(Default)]
+pub(super) struct Controls {
+    /// Encoded.
+    pub items: Vec<u8>,
+    pub count: u32,
+    /// The number of the last one.
+    pub last: u64,
+    /// Logs that they speak of: the journal file is needed until the table knows them.
+    pub noted: Vec<Rc<Log>>,
+    pub drops: Vec<LogKey>,
 }
 
 /// One log's batches in a unit; all in one segment.
@@ -47,6 +57,8 @@ pub(super) struct Flying {
     /// Segments written beside the entry.
     pub segments: Rc<RefCell<Vec<(u64, i64, File)>>>,
     pub touches: Vec<Touch>,
+    /// The last of its control items; 0 without any.
+    pub controls: u64,
     /// Whole blocks written to segments: no longer dirty once flushed.
     pub direct: Vec<(Rc<Log>, Range<u64>)>,
 }
@@ -66,6 +78,9 @@ pub(crate) struct Commit {
     /// Every unit up to this one is written.
     pub(super) written: u64,
     pub(super) durable: u64,
+    /// Control items up to here were taken, and are on the device.
+    pub(super) controls: u64,
+    pub(super) controls_durable: u64,
     /// Units up to this one are to be flushed as soon as they are written.
     pub(super) flush_to: u64,
     /// Bytes sent since a flush was last asked for.
@@ -79,17 +94,14 @@ impl Unit {
         Unit {
             number,
             touches: Vec::new(),
-            control: Vec::new(),
-            control_items: 0,
-            noted: Vec::new(),
-            drops: Vec::new(),
+            controls: Controls::default(),
             bytes: 0,
             when_written: false,
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.touches.is_empty() && self.control_items == 0
+        self.touches.is_empty() && self.controls.count == 0
     }
 }
 
@@ -106,6 +118,8 @@ impl Commit {
             sent: 0,
             written: 0,
             durable: 0,
+            controls: 0,
+            controls_durable: 0,
             flush_to: 0,
             unflushed_bytes: 0,
             flush_due: None,
@@ -117,6 +131,11 @@ impl Commit {
         self.durable
     }
 
+    /// The same for control items.
+    pub fn controls_durable(&self) -> u64 {
+        self.controls_durable
+    }
+
     /// What the ticket stands for is where its log's class wants it before the acknowledgement.
     pub fn is_done(&self, ticket: Ticket) -> bool {
         let done = if ticket.when_written {
@@ -125,6 +144,29 @@ impl Commit {
             self.durable
         };
         ticket.unit <= done
+    }
+
+    /// The first control items that wait behind batches, as a unit that goes out before those. It has the number of what was sent
+    /// last.
+    pub(super) fn next_controls(&mut self) -> Option<Unit> {
+        let sent = self.sent;
+        let mut closed = self.closed.iter_mut();
+        let first = closed.find(|unit| unit.controls.count > 0);
+        let first = first.unwrap_or(&mut self.open);
+        if first.controls.count == 0 {
+            return None;
+        }
+        let mut unit = Unit::new(sent);
+        unit.controls = std::mem::take(&mut first.controls);
+        self.flush_soon(sent);
+        Some(unit)
+    }
+
+    /// They find no room either.
+    pub(super) fn put_back(&mut self, controls: Controls) {
+        let first = self.closed.front_mut().unwrap_or(&mut self.open);
+        assert_eq!(first.controls.count, 0, "they were the first");
+        first.controls = controls;
     }
 
     /// Units up to `unit` no longer wait for their time.

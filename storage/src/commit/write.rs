@@ -24,17 +24,18 @@ const UNFLUSHED_BYTES_MAX: usize = 8 << 20;
 
 impl CoreDir {
     /// Lays the unit into an entry and starts its writes.
-    pub(super) fn send(self: &Rc<Self>, unit: Unit) -> Result<(), Unit> {
+    pub(super) fn send(self: &Rc<Self>, unit: Unit) -> Result<(), Box<Unit>> {
         let plans: Vec<Plan> = unit.touches.iter().map(|t| self.plan(t)).collect();
-        let payload = unit.control.len() + plans.iter().map(|p| p.payload_max).sum::<usize>();
+        let payload =
+            unit.controls.items.len() + plans.iter().map(|p| p.payload_max).sum::<usize>();
         let mut entry = EntryBuilder::new(payload);
-        entry.encoded(&unit.control, unit.control_items);
+        entry.encoded(&unit.controls.items, unit.controls.count);
         let mut writes = Vec::new();
         for (touch, plan) in unit.touches.iter().zip(&plans) {
             encode(touch, plan, &mut entry, &mut writes);
         }
         let Ok(place) = self.journal.borrow_mut().place(entry) else {
-            return Err(unit);
+            return Err(Box::new(unit));
         };
         for (touch, plan) in unit.touches.iter().zip(&plans) {
             self.note_cut(unit.number, touch, plan, &place.file);
@@ -54,6 +55,7 @@ impl CoreDir {
             journal: place.file.clone(),
             segments: Rc::default(),
             touches: unit.touches,
+            controls: unit.controls.last,
             direct,
         };
         let alone = writes.is_empty() && self.commit.borrow().goes_alone(flying.number);

@@ -139,6 +139,7 @@ const KEY_BYTES: usize = 16 + 4 + 8;
 pub(crate) struct EntryBuilder {
     bytes: Buffer,
     items: u32,
+    appends: bool,
 }
 
 impl EntryBuilder {
@@ -147,7 +148,11 @@ impl EntryBuilder {
         let mut bytes =
             Buffer::with_capacity((ENTRY_HEADER + payload_max).next_multiple_of(BLOCK as usize));
         bytes.extend_from_slice(&[0; ENTRY_HEADER]);
-        EntryBuilder { bytes, items: 0 }
+        EntryBuilder {
+            bytes,
+            items: 0,
+            appends: false,
+        }
     }
 
     /// Bytes the entry will take on the device.
@@ -158,6 +163,11 @@ impl EntryBuilder {
     /// Without items: it only carries the header's marks.
     pub fn is_mark(&self) -> bool {
         self.items == 0
+    }
+
+    /// It has batches that are new.
+    pub fn has_appends(&self) -> bool {
+        self.appends
     }
 
     /// How far the log table is on the device.
@@ -175,6 +185,7 @@ impl EntryBuilder {
     pub fn append(&mut self, append: &Append<'_>, headers: &[u8], pieces: u32) {
         assert!(headers.len().is_multiple_of(BATCH_HEADER));
         self.items += 1;
+        self.appends = true;
         self.bytes.extend_from_slice(&[KIND_APPEND]);
         self.bytes.extend_from_slice(&encode_key(&append.key));
         self.bytes.extend_from_slice(&append.segment.to_le_bytes());

@@ -20,6 +20,9 @@ const PREPARE_BYTES: u64 = 256 * 1024;
 const PREPARED_FIRST: u64 = 1 << 20;
 /// Kept free at the end of each file for an empty entry, by which alone a full journal says that a file was settled.
 const MARK_RESERVE: u64 = 2 * BLOCK;
+/// One in so many bytes of the last file there is, is kept free of batches: for what creates and deletes logs and moves their
+/// starts. On a device without space that is what frees a file again.
+const CONTROL_PART: u64 = 16;
 
 /// One file of the ring.
 pub(crate) struct JournalFile {
@@ -152,6 +155,12 @@ impl Journal {
         self.free.push_back(file);
     }
 
+    /// What is left of the last file there is, is less than half of what it keeps for control items.
+    pub fn nears_its_end(&self) -> bool {
+        let left = self.file_bytes - self.at;
+        self.free.is_empty() && left < MARK_RESERVE + self.file_bytes / CONTROL_PART / 2
+    }
+
     /// From now on each entry says that the log table is on the device up to there.
     pub fn table_reaches(&mut self, mark: u64) {
         self.table = mark;
@@ -164,9 +173,14 @@ impl Journal {
     /// Gives `entry` its place and header. `Err` returns it: no file is free now.
     pub fn place(&mut self, mut entry: EntryBuilder) -> Result<Place, EntryBuilder> {
         let len = entry.disk_bytes();
-        let reserve = if entry.is_mark() { 0 } else { MARK_RESERVE };
+        let control_reserve = self.file_bytes / CONTROL_PART;
+        let reserve = match (entry.is_mark(), entry.has_appends() && self.free.is_empty()) {
+            (true, _) => 0,
+            (false, true) => MARK_RESERVE + control_reserve,
+            (false, false) => MARK_RESERVE,
+        };
         assert!(
-            len + MARK_RESERVE <= self.file_bytes,
+            len + MARK_RESERVE + control_reserve <= self.file_bytes,
             "an entry fits into a file"
         );
         let fits = !self.used.is_empty() && self.at + len + reserve <= self.file_bytes;

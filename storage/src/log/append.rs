@@ -94,8 +94,7 @@ impl Log {
         if self.deleted.get() {
             return Err(AppendError::Deleted);
         }
-        // The last file is for deletions, which free the others.
-        if self.dir.is_full() && self.dir.journal.borrow().free_files() == 0 {
+        if self.dir.is_for_deletions() {
             return Err(AppendError::NoSpace);
         }
         let max = self.batch_bytes_max();

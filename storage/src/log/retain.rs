@@ -26,6 +26,9 @@ impl Log {
                 end,
             });
         }
+        if self.dir.is_for_drops() {
+            return Err(StoreError::NoSpace);
+        }
         self.move_start(target).await?;
         Ok(self.log_start_offset.get())
     }
@@ -102,7 +105,7 @@ impl Log {
     /// Waits until the log start of this moment, whoever moved it, is on the device.
     async fn start_durable(&self) -> Result<(), StoreError> {
         while let Some(ticket) = self.start_moving.get() {
-            self.dir.wait(ticket).await?;
+            self.dir.wait_control(ticket).await?;
             if self.start_moving.get() == Some(ticket) {
                 self.start_moving.set(None);
             }

@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::counts::Counting;
 use super::event::Event;
 use crate::LogId;
-use crate::commit::{Commit, Ticket};
+use crate::commit::{Commit, ControlTicket, Ticket};
 use crate::dir::{self, DataDir, PartitionName};
 use crate::error::Offline;
 use crate::files::Files;
@@ -277,6 +277,31 @@ impl CoreDir {
             }
             self.committed.changed_since(seen).await;
         }
+    }
+
+    /// The same for a control item.
+    pub async fn wait_control(&self, ticket: ControlTicket) -> Result<(), Offline> {
+        loop {
+            let seen = self.committed.count();
+            // What was flushed stays true, also after a failure.
+            if ticket.0 <= self.commit.borrow().controls_durable() {
+                return Ok(());
+            }
+            if self.is_offline() || self.stopped.get() {
+                return Err(Offline);
+            }
+            self.committed.changed_since(seen).await;
+        }
+    }
+
+    /// Of that file, too, little is left: deletions of whole logs free more than what moves their starts, or creates some.
+    pub fn is_for_drops(&self) -> bool {
+        self.is_for_deletions() && self.journal.borrow().nears_its_end()
+    }
+
+    /// The device has no space, and the journal no more than its last file: that is for deletions, which free the others.
+    pub fn is_for_deletions(&self) -> bool {
+        self.is_full() && self.journal.borrow().free_files() == 0
     }
 
     /// The store is gone: its tasks end, and the logs, which refer back here, are let go.

@@ -18,9 +18,26 @@ use crate::model::{self, Life, ModelLog, append, batch};
 pub const DIR: &str = "/data";
 /// Small batches, batches as large as a block or two, batches that go straight into their segments.
 const SIZES: [Range<usize>; 3] = [200..1500, 3000..9000, 30_000..90_000];
-/// Appended to each log before the acknowledgements are noted one by one.
-const ROUNDS: usize = 70;
-const NOTED: usize = 60;
+
+/// How much stands in an image.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// Appended to each log before the acknowledgements are noted one by one.
+    rounds: usize,
+    noted: usize,
+}
+
+/// Several segments of each kind of batch.
+pub const WHOLE: Extent = Extent {
+    rounds: 70,
+    noted: 60,
+};
+/// What can be read a million times: a log of 64 KiB in some ten batches. The last batch is a small one of another log: its
+/// entry says that all before it was flushed.
+pub const SMALL: Extent = Extent {
+    rounds: 8,
+    noted: 21,
+};
 
 /// How a data directory was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +103,10 @@ pub fn id(n: usize) -> LogId {
 }
 
 pub fn image(left: Left) -> Image {
+    image_of(left, WHOLE)
+}
+
+pub fn image_of(left: Left, extent: Extent) -> Image {
     let mut disk = Disk::new(1 << 30);
     disk.create_dir_all(Path::new(DIR)).expect("an empty disk");
     let logs: Rc<RefCell<Vec<ModelLog>>> = Rc::default();
@@ -104,11 +125,11 @@ pub fn image(left: Left) -> Image {
             model.life = Life::Live;
             shared.borrow_mut().push(model);
         }
-        for round in 0..ROUNDS * SIZES.len() {
+        for round in 0..extent.rounds * SIZES.len() {
             append_one(&store, &shared, round % SIZES.len(), &mut rng).await;
         }
         ring.sleep(std::time::Duration::from_secs(5)).await;
-        for round in 0..NOTED {
+        for round in 0..extent.noted {
             let log = [0, 1, 0, 2][round % 4];
             append_one(&store, &shared, log, &mut rng).await;
             let end = shared.borrow()[log].acked;
@@ -203,6 +224,11 @@ pub fn started_twice(image: &Image, disk: Disk, seed: u64) -> Found {
     first
 }
 
+/// Starts on a damaged disk and reads all.
+pub fn started_once(image: &Image, disk: Disk, seed: u64) -> Found {
+    started(image, disk, seed, false).0
+}
+
 fn started(image: &Image, disk: Disk, seed: u64, goes_on: bool) -> (Found, Disk) {
     let logs = image.logs.clone();
     let left = image.left;
@@ -238,7 +264,12 @@ async fn go_on(ring: &Ring, store: &Store, rng: &mut ChaCha8Rng) {
         let (ticket, stored) = append(&log, &bytes, log.latest_epoch().max(0));
         store.wait(ticket).await.expect("flushed");
         let read = log.read(end, 1, i64::MAX, true).await.expect("reads");
-        let read: Vec<u8> = read.parts.iter().flat_map(|part| part.to_vec()).collect();
+        let read = read
+            .parts
+            .iter()
+            .map(|part| &part[..])
+            .collect::<Vec<_>>()
+            .concat();
         assert!(
             read == stored.bytes[..],
             "{}: reads its own write",
@@ -333,7 +364,12 @@ async fn read(log: &Rc<Log>, model: &ModelLog, from: i64) -> Result<i64, Range<i
         Err(error) => panic!("{name}: {error}"),
     };
     assert!(read.bytes > 0, "{name}: nothing at {from}");
-    let bytes: Vec<u8> = read.parts.iter().flat_map(|part| part.to_vec()).collect();
+    let bytes = read
+        .parts
+        .iter()
+        .map(|part| &part[..])
+        .collect::<Vec<_>>()
+        .concat();
     let mut at = from;
     for batch in Batches::new(&bytes) {
         let (header, raw) = batch.expect("whole batches only");

@@ -263,7 +263,11 @@ async fn all_is_whole(log: &Rc<Log>, rng: &mut ChaCha8Rng) {
 }
 
 fn joined(read: &ReadResult) -> Vec<u8> {
-    read.parts.iter().flat_map(|part| part.to_vec()).collect()
+    read.parts
+        .iter()
+        .map(|part| &part[..])
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// The offset after these batches.

@@ -177,7 +177,12 @@ pub async fn verify(log: &Rc<Log>, model: &ModelLog, read_bytes: usize) {
     while at < end {
         let read = log.read(at, read_bytes, end, true).await.expect("reads");
         assert!(read.bytes > 0, "nothing at {at} of {end} in {:?}", log.id());
-        let bytes: Vec<u8> = read.parts.iter().flat_map(|p| p.to_vec()).collect();
+        let bytes = read
+            .parts
+            .iter()
+            .map(|part| &part[..])
+            .collect::<Vec<_>>()
+            .concat();
         assert_eq!(bytes.len(), read.bytes);
         for batch in Batches::new(&bytes) {
             let (header, raw) = batch.expect("whole batches only");

@@ -146,8 +146,8 @@ impl Content {
         self.len = len;
     }
 
-    /// Sets pages aside and lengthens the file to their end.
-    pub fn allocate(&mut self, offset: u64, len: u64) {
+    /// Sets pages aside and, unless it is to keep its length, lengthens the file to their end.
+    pub fn allocate(&mut self, offset: u64, len: u64, keep_len: bool) {
         let (first, end) = range(offset, len);
         self.reach(end);
         for slot in &mut self.pages[first..end] {
@@ -156,7 +156,9 @@ impl Content {
                 self.allocated += 1;
             }
         }
-        self.len = self.len.max(offset + len);
+        if !keep_len {
+            self.len = self.len.max(offset + len);
+        }
     }
 
     fn put(&mut self, offset: u64, bytes: &[u8]) {
@@ -235,10 +237,14 @@ mod tests {
     fn space_is_counted_in_pages() {
         let mut content = Content::default();
         assert_eq!(content.missing(0, 1), 1);
-        content.allocate(0, 10_000);
+        content.allocate(0, 10_000, false);
         assert_eq!((content.len(), content.allocated()), (10_000, 3));
         assert_eq!(content.missing(4096, 10_000), 1);
         content.set_len(1);
         assert_eq!(content.allocated(), 1);
+        content.allocate(1, 10_000, true);
+        assert_eq!((content.len(), content.allocated()), (1, 3));
+        content.set_len(1);
+        assert_eq!((content.len(), content.allocated()), (1, 1));
     }
 }

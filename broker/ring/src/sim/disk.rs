@@ -55,9 +55,16 @@ pub(super) struct FileNode {
 
 #[derive(Clone)]
 pub(super) enum Change {
-    Write { offset: u64, data: Data },
+    Write {
+        offset: u64,
+        data: Data,
+    },
     Len(u64),
-    Allocate { offset: u64, len: u64 },
+    Allocate {
+        offset: u64,
+        len: u64,
+        keep_len: bool,
+    },
 }
 
 impl Change {
@@ -65,7 +72,11 @@ impl Change {
         match self {
             Change::Write { offset, data } => content.write(*offset, data),
             Change::Len(len) => content.set_len(*len),
-            Change::Allocate { offset, len } => content.allocate(*offset, *len),
+            Change::Allocate {
+                offset,
+                len,
+                keep_len,
+            } => content.allocate(*offset, *len, *keep_len),
         }
     }
 }
@@ -407,9 +418,20 @@ impl Disk {
         self.change(id, Change::Len(len))
     }
 
-    pub(super) fn allocate(&mut self, id: InodeId, offset: u64, len: u64) -> io::Result<()> {
+    pub(super) fn allocate(
+        &mut self,
+        id: InodeId,
+        offset: u64,
+        len: u64,
+        keep_len: bool,
+    ) -> io::Result<()> {
         self.room(self.file_node(id)?.cached.missing(offset, len))?;
-        self.change(id, Change::Allocate { offset, len })
+        let allocate = Change::Allocate {
+            offset,
+            len,
+            keep_len,
+        };
+        self.change(id, allocate)
     }
 
     /// Changes of the file before number `upto` become durable.

@@ -91,11 +91,12 @@ impl SimFile {
         self.0.world.submit(request).await.map(drop)
     }
 
-    pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+    pub async fn allocate(&self, offset: u64, len: u64, keep_len: bool) -> io::Result<()> {
         let request = Request::Allocate {
             file: self.0.clone(),
             offset,
             len,
+            keep_len,
         };
         self.0.world.submit(request).await.map(drop)
     }

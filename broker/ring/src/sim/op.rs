@@ -45,6 +45,7 @@ pub(crate) enum Request {
         file: Rc<Handle>,
         offset: u64,
         len: u64,
+        keep_len: bool,
     },
     SyncDir {
         path: PathBuf,
@@ -167,7 +168,12 @@ impl Request {
                 Ok(())
             }
             Request::SetLen { file, len } => disk.set_len(file.inode, *len),
-            Request::Allocate { file, offset, len } => disk.allocate(file.inode, *offset, *len),
+            Request::Allocate {
+                file,
+                offset,
+                len,
+                keep_len,
+            } => disk.allocate(file.inode, *offset, *len, *keep_len),
             Request::SyncDir { path, upto } => {
                 let dir = disk.lookup(path)?;
                 disk.sync_names(dir, *upto);
