@@ -129,9 +129,9 @@ impl Content {
         }
     }
 
-    /// Cuts or extends; what is cut off reads as zeros should the file grow again.
+    /// Cuts or extends; what is cut off, also what was only set aside, reads as zeros should the file grow again.
     pub fn set_len(&mut self, len: u64) {
-        if len < self.len {
+        if len <= self.len {
             let pages = (len as usize).div_ceil(PAGE);
             let gone = self.pages.len().saturating_sub(pages);
             let gone = self.pages.drain(self.pages.len() - gone..);
