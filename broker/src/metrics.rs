@@ -75,6 +75,10 @@ impl<const N: usize> Numbers<N> {
 pub(crate) struct CoreMetrics {
     // counted where it happens
     pub(crate) connections_accepted: Number,
+    /// Open now.
+    pub(crate) connections: Number,
+    /// Left for the core of their data.
+    pub(crate) connections_moved: Number,
     pub(crate) received_bytes: Number,
     pub(crate) sent_bytes: Number,
     requests: Numbers<APIS>,
@@ -89,7 +93,6 @@ pub(crate) struct CoreMetrics {
     scrubbed_bytes: Number,
     scrub_findings: Number,
     // copied once a second
-    connections: Number,
     requests_memory: Number,
     requests_memory_max: Number,
     replies_memory: Number,
@@ -175,7 +178,6 @@ pub(crate) async fn copy(shard: Rc<Shard>) {
 
 fn copy_once(shard: &Shard) {
     let metrics = shard.metrics();
-    metrics.connections.set(shard.connections.count() as u64);
     let (memory, held) = (&shard.memory, shard.store.held());
     for (number, value) in [
         (&metrics.requests_memory, memory.requests.used()),

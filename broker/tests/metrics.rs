@@ -2,7 +2,7 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use harness::free_port;
 use harness::node::{Node, refused};
-use harness::wire::{FETCH, batch, fetch_request};
+use harness::wire::{FETCH, PRODUCE, batch, fetch_request, produce_request};
 use millstream_protocol::messages::fetch::FetchResponse;
+use millstream_protocol::messages::produce::ProduceResponse;
 
 /// Far above what any figure takes to come: a busy machine must not fail a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +76,55 @@ fn threads(node: &mut Node) -> Vec<String> {
         name.unwrap_or_default().trim().to_owned()
     });
     names.collect()
+}
+
+/// Served by two cores, one connection produces to one partition after another, of which some live on the other core.
+#[test]
+fn a_connection_follows_its_data() {
+    const PARTITIONS: i32 = 8;
+    /// More than a connection that has moved as often waits for.
+    const REQUESTS: i64 = 1500;
+    const IN_FLIGHT: i64 = 5;
+    let port = free_port();
+    let mut node = Node::started(&[&format!("metrics.listener=127.0.0.1:{port}")]);
+    let mut wire = node.connect();
+    wire.create("pulls", PARTITIONS);
+    let record = batch(&[b"it moves and nothing is lost"]);
+    for partition in 0..PARTITIONS {
+        let mut ids = VecDeque::new();
+        for number in 0..REQUESTS + IN_FLIGHT {
+            if number < REQUESTS {
+                let request = produce_request("pulls", partition, record.clone(), -1);
+                ids.push_back((wire.send(PRODUCE, &request), number));
+            }
+            if number >= IN_FLIGHT {
+                let (id, offset) = ids.pop_front().expect("one is on its way");
+                let answer: ProduceResponse<'_> = wire.receive(PRODUCE, id);
+                let answer = &answer.responses[0].partition_responses[0];
+                assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+            }
+        }
+    }
+    let samples = scrape(port);
+    let sum = |name: &str| -> u64 {
+        let of_cores = samples.iter().filter(|(key, _)| key.starts_with(name));
+        of_cores.map(|(_, value)| value).sum()
+    };
+    let cores = samples
+        .keys()
+        .filter(|key| key.starts_with("millstream_connections{"));
+    if cores.count() > 1 {
+        assert!(
+            sum("millstream_connections_moved_total") > 0,
+            "{samples:#?}"
+        );
+    }
+    assert_eq!(sum("millstream_connections{"), 1, "{samples:#?}");
+    for partition in 0..PARTITIONS {
+        let stored = wire.values("pulls", partition, REQUESTS - 1);
+        assert_eq!(stored.len(), 1, "of partition {partition}");
+    }
+    assert_eq!(node.stop(), Some(0));
 }
 
 #[test]

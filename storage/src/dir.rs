@@ -287,6 +287,8 @@ pub async fn claim(
     {
         return Err(dir.io("removing the clean mark of", cause));
     }
+    // Of those that partitions come and go in; a hint, which only some file systems know.
+    let _not_known = fs::spread_directories(&dir.path);
     dir.sync(ring).await?;
     dir.check_space()
         .map_err(|cause| dir.io("looking at the space of", cause))?;

@@ -141,6 +141,20 @@ impl Socket {
         socket
     }
 
+    /// The connection of a descriptor that [`Socket::duplicate`] gave, on whichever core.
+    pub fn adopt(ring: &Ring, fd: OwnedFd, peer: SocketAddr) -> Socket {
+        Socket::new(ring, Rc::new(fd), peer)
+    }
+
+    /// Another descriptor of the connection, for another core to [`Socket::adopt`]. That core may use it when
+    /// nothing of this one receives or sends any more.
+    ///
+    /// # Errors
+    /// Those of fcntl(2), F_DUPFD_CLOEXEC: EMFILE when too many files are open.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.fd.try_clone()
+    }
+
     /// Connects to `addr`.
     ///
     /// # Errors

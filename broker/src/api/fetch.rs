@@ -40,6 +40,7 @@ const TOPIC_IDS: i16 = 13;
 pub(crate) async fn handle(context: &RequestContext, request: FetchRequest<'_>) -> Reply {
     let shard = &context.shard;
     let now = shard.steady_ms();
+    context.connection.pulls.asked(None);
     let mut fetch = open(context, &request, now);
     if let Some(code) = fetch.error() {
         return context.reply(&FetchResponse {

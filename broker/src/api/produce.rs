@@ -138,6 +138,11 @@ pub(crate) async fn begin(
         // All of it was copied or refused.
         context.held = None;
     }
+    context.connection.pulls.asked(match &away[..] {
+        // Nothing with acks=0: batches on their way have the connection to complain by.
+        [(core, batches)] if batches.len() == partitions.len() && acks != 0 => Some(*core),
+        _ => None,
+    });
     let pending = Box::new(PendingProduce {
         context,
         partitions,

@@ -2,20 +2,24 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use millstream_protocol::uuid::Uuid;
 use millstream_state::controller::{Image, Partition as PartitionImage, Record, ResourceType};
-use millstream_storage::LogId;
+use millstream_storage::{LogId, StoreError};
 
 use crate::config::TopicConfig;
 use crate::coordinator::OFFSETS_TOPIC;
 use crate::knobs::layers::Overrides;
+use crate::net::warnings::Kind;
 use crate::partition::Partition;
 use crate::partition::config::PartitionConfig;
 use crate::shard::Shard;
 use crate::topics::{Home, Topic};
 
+/// Pause before a partition that had no room is placed again.
+const PLACE_AGAIN: Duration = Duration::from_secs(1);
 /// Topics that only the broker writes to (`Topic.INTERNAL_TOPICS`).
 const INTERNAL: [&str; 2] = [OFFSETS_TOPIC, "__transaction_state"];
 
@@ -154,6 +158,13 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
                 .await
             {
                 Ok(log) => log,
+                Err(StoreError::NoSpace) => {
+                    shard.warnings.report(Kind::Placing, || {
+                        format!("{}-{index} is created when there is room for it: there is none on the device", topic.name)
+                    });
+                    let later = place_later(shard.clone(), topic_id, index, image.clone());
+                    return shard.ring.spawn_background(later);
+                }
                 Err(error) => {
                     tracing::error!("{}-{index} cannot be created: {error}", topic.name);
                     return;
@@ -161,10 +172,24 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
             }
         }
     };
+    // Of a partition that was placed later, the topic may be gone.
+    if shard.topics.by_id(&topic_id).is_none() {
+        return delete_log(shard, log.id(), topic.name.to_string()).await;
+    }
     let partition = Partition::new(topic.name.clone(), index, log, image.leader_epoch, config);
     topic.place_here(index, partition.clone());
     if &*topic.name == OFFSETS_TOPIC {
         shard.groups.open(shard, partition);
+    }
+}
+
+/// Metadata has the partition, and storage had no room: clients are told that they do not know it yet, and ask again.
+async fn place_later(shard: Rc<Shard>, topic_id: Uuid, index: i32, image: PartitionImage) {
+    shard.ring.sleep(PLACE_AGAIN).await;
+    if !shard.stopping.get() && shard.topics.by_id(&topic_id).is_some() {
+        // Boxed: it may spawn this again.
+        let placed: LocalBoxFuture<'_, ()> = Box::pin(place(&shard, topic_id, index, &image));
+        placed.await;
     }
 }
 

@@ -31,6 +31,12 @@ const CORE: &[Row<CoreMetrics>] = &[
         |m| &m.connections_accepted,
     ),
     (
+        "connections_moved",
+        "Connections that moved to the core of the partitions they produce to",
+        Counter,
+        |m| &m.connections_moved,
+    ),
+    (
         "received_bytes",
         "Bytes received from clients",
         Counter,

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use millstream_ring::{Buffer, Bytes, Socket};
 
 use crate::api::{self, Outcome};
 use crate::net::memory::Share;
+use crate::net::migrate::Pulls;
 use crate::net::replies::Replies;
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
@@ -38,10 +40,11 @@ pub(crate) struct Connection {
     pub(crate) active: Cell<Duration>,
     /// A part of a frame is here and the rest is waited for.
     pub(crate) in_frame: Cell<bool>,
+    pub(crate) pulls: Pulls,
 }
 
 impl Connection {
-    pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize) -> Self {
+    pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize, moves: u32) -> Self {
         let broker = &shard.config.broker;
         let replies = Replies::new(
             shard.memory.replies.clone(),
@@ -54,25 +57,43 @@ impl Connection {
             replies,
             active: Cell::new(shard.ring.now()),
             in_frame: Cell::new(false),
+            pulls: Pulls::after(moves),
         }
     }
 }
 
-/// Serves one connection to its end: until the peer closes or errs, and what it asked before is answered.
-pub(crate) async fn serve(shard: &Rc<Shard>, socket: Socket, connection: &Rc<Connection>) {
+/// How a connection's time on this core ends.
+pub(crate) enum Ending {
+    Closed,
+    /// It goes on, on that core, with this descriptor.
+    Moves(usize, OwnedFd),
+}
+
+/// Serves one connection until the peer closes or errs, or it moves, and what it asked before is answered.
+pub(crate) async fn serve(
+    shard: &Rc<Shard>,
+    socket: Socket,
+    connection: &Rc<Connection>,
+) -> Ending {
     // Boxed, as everything that lives as long as a connection and is handed on: by value it would be stored twice.
     let reader = Box::pin(async {
-        if let Err(cause) = read_requests(shard, &socket, connection).await {
+        let read = read_requests(shard, &socket, connection).await;
+        connection.replies.finish();
+        read.unwrap_or_else(|cause| {
             let peer = connection.peer;
             shard.warnings.report(Kind::Connection, || {
                 format!("connection from {peer} closed: {cause}")
             });
-        }
-        connection.replies.finish();
+            Ending::Closed
+        })
     });
     let writer = Box::pin(send_replies(shard, &socket, connection));
-    futures_util::future::join(reader, writer).await;
+    let (ending, ()) = futures_util::future::join(reader, writer).await;
     connection.replies.discard();
+    if let Ending::Closed = ending {
+        socket.shutdown();
+    }
+    ending
 }
 
 /// Why the broker itself closes a connection.
@@ -90,11 +111,14 @@ pub(crate) enum Close {
 async fn send_replies(shard: &Shard, socket: &Socket, connection: &Connection) {
     while let Some(parts) = connection.replies.next(shard).await {
         if send(shard, socket, connection, parts).await.is_err() {
-            break;
+            connection.replies.break_off();
         }
     }
-    connection.replies.discard();
-    socket.shutdown();
+    if connection.replies.is_broken() {
+        // The reader waits for what would come to nothing.
+        connection.replies.discard();
+        socket.shutdown();
+    }
 }
 
 /// Sends everything, the larger part of it in pieces: each that has gone is progress, and its memory is free.
@@ -124,7 +148,7 @@ async fn read_requests(
     shard: &Rc<Shard>,
     socket: &Socket,
     connection: &Rc<Connection>,
-) -> Result<(), Close> {
+) -> Result<Ending, Close> {
     let mut input = Input {
         partial: Buffer::with_capacity(0),
         trusted: TRUSTED_BYTES,
@@ -136,13 +160,29 @@ async fn read_requests(
         let received = input.receive(shard, socket, connection).await;
         connection.in_frame.set(false);
         let Some((bytes, held)) = received? else {
-            return Ok(());
+            break;
         };
         connection.active.set(shard.ring.now());
         let rest = answer_frames(shard, connection, bytes, held).await?;
+        if rest.is_empty()
+            && let Some(core) = connection.pulls.elsewhere(shard)
+            && let Some(socket) = leave(shard, socket, connection).await
+        {
+            return Ok(Ending::Moves(core, socket));
+        }
         input.keep(&rest);
     }
-    Ok(())
+    Ok(Ending::Closed)
+}
+
+/// Waits until everything is answered and gives the descriptor for another core; `None` when the connection stays, or ends.
+async fn leave(shard: &Shard, socket: &Socket, connection: &Connection) -> Option<OwnedFd> {
+    connection.replies.all_sent().await;
+    if shard.stopping.get() || connection.replies.is_broken() {
+        return None;
+    }
+    // Without a free descriptor it is served on here.
+    socket.duplicate().ok()
 }
 
 /// Hands all whole frames on, in order; what is left over is the beginning of the next.

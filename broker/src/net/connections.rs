@@ -10,8 +10,9 @@ use std::time::Duration;
 use futures_util::future::{AbortHandle, abortable};
 use millstream_ring::{Listener, Socket};
 
-use crate::net::connection::{self, Connection};
+use crate::net::connection::{self, Connection, Ending};
 use crate::net::listener;
+use crate::net::migrate::Traveller;
 use crate::net::quotas::Place;
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
@@ -38,7 +39,7 @@ impl Connections {
         });
     }
 
-    /// Serves a connection and keeps it in the list meanwhile.
+    /// Serves a connection, which has moved `moves` times, and keeps it in the list meanwhile.
     pub(crate) fn track(
         &self,
         shard: Rc<Shard>,
@@ -46,18 +47,31 @@ impl Connections {
         peer: SocketAddr,
         listener: usize,
         place: Place,
+        moves: u32,
     ) -> impl Future<Output = ()> + use<> {
-        shard.metrics().connections_accepted.add(1);
         let number = self.next.get();
         self.next.set(number + 1);
-        let connection = Rc::new(Connection::new(&shard, peer, listener));
+        let connection = Rc::new(Connection::new(&shard, peer, listener, moves));
         self.open
             .borrow_mut()
             .insert(number, (socket.clone(), connection.clone()));
+        shard.metrics().connections.set(self.count() as u64);
         async move {
-            connection::serve(&shard, socket, &connection).await;
+            let ending = connection::serve(&shard, socket, &connection).await;
             shard.connections.open.borrow_mut().remove(&number);
-            drop(place);
+            let count = shard.connections.count();
+            shard.metrics().connections.set(count as u64);
+            if let Ending::Moves(core, socket) = ending {
+                let moves = moves + 1;
+                let traveller = Traveller {
+                    socket,
+                    peer,
+                    listener,
+                    place,
+                    moves,
+                };
+                traveller.leave(&shard, core).await;
+            }
         }
     }
 

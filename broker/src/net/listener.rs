@@ -46,12 +46,14 @@ async fn welcome(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, listener: 
         let limits = Limits::of(shard, listener, peer.ip());
         match shard.quotas.enter(peer.ip(), &limits) {
             Ok(place) => {
+                shard.metrics().connections_accepted.add(1);
                 shard.ring.spawn(shard.connections.track(
                     shard.clone(),
                     socket,
                     peer,
                     listener,
                     place,
+                    0,
                 ));
                 return;
             }

@@ -245,6 +245,19 @@ impl Replies {
         .await
     }
 
+    /// Returns when all that was asked is answered and sent, or the peer is gone. For the reader only, as [`Replies::room`].
+    pub(crate) async fn all_sent(&self) {
+        poll_fn(|cx| {
+            let sent = self.slots.borrow().is_empty() && !self.is_sending();
+            if sent || self.broken.get() {
+                return Poll::Ready(());
+            }
+            *self.reader.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Returns when the peer is gone. For the reader only, as [`Replies::room`].
     pub(crate) async fn gone(&self) {
         poll_fn(|cx| {

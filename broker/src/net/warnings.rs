@@ -16,9 +16,11 @@ pub(crate) enum Kind {
     Stalled = 3,
     /// A share of the memory that is used up.
     Memory = 4,
+    /// Partitions that storage has no room for.
+    Placing = 5,
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 const INTERVAL_MS: i64 = 1000;
 
 /// The limiter of the whole process: nothing that happens often enough to matter passes through here.

@@ -90,7 +90,9 @@ fn seeds() -> Vec<Vec<u8>> {
         let value = vec![5u8; 300];
         let produce = produce_request("frames", 0, batch(&[&value, b"x"]), -1);
         seeds.push(request_frame(PRODUCE, &produce, 1)[4..].to_vec());
-        let fetch = fetch_request("frames", 0, 0, 5);
+        let mut fetch = fetch_request("frames", 0, 0, 5);
+        // Else most of the time goes into sending what was stored.
+        fetch.max_bytes = 16 << 10;
         seeds.push(request_frame(FETCH, &fetch, 1)[4..].to_vec());
     }
     seeds
@@ -145,6 +147,11 @@ fn send(port: u16, seed: u64, left: &AtomicU64, seeds: &[Vec<u8>]) -> Duration {
             });
             if before == Ok(0) {
                 return slowest;
+            }
+            if let Ok(more) = before
+                && more % 500_000 == 0
+            {
+                println!("{more} to go");
             }
             let frame = changed(seeds, &mut random);
             let waits = frame.get(1).is_some_and(|api| WAITING.contains(api));
