@@ -220,6 +220,11 @@ fn mutated_frames_end_no_process_and_hold_no_memory() {
         "group.min.session.timeout.ms=100",
         "group.max.session.timeout.ms=1000",
         "group.initial.rebalance.delay.ms=0",
+        // What is committed in the name of ever new groups, and who produced, is kept for days otherwise.
+        "offsets.retention.minutes=1",
+        "offsets.retention.check.interval.ms=1000",
+        "producer.id.expiration.ms=10000",
+        "producer.id.expiration.check.interval.ms=1000",
         // Whoever asked to wait for long and went away is noticed then.
         "connections.max.idle.ms=5000",
     ]);
