@@ -166,7 +166,7 @@ async fn read_requests(
         let rest = answer_frames(shard, connection, bytes, held).await?;
         if rest.is_empty()
             && let Some(core) = connection.pulls.elsewhere(shard)
-            && let Some(socket) = leave(shard, socket, connection).await
+            && let Some(socket) = Box::pin(leave(shard, socket, connection)).await
         {
             return Ok(Ending::Moves(core, socket));
         }

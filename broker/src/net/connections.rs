@@ -70,7 +70,8 @@ impl Connections {
                     place,
                     moves,
                 };
-                traveller.leave(&shard, core).await;
+                // Boxed: it would otherwise sit in every idle connection.
+                Box::pin(traveller.leave(&shard, core)).await;
             }
         }
     }
