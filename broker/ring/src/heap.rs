@@ -4,29 +4,40 @@
 //! resident for good where anything that lives on was allocated behind them: 150 MiB of 200.
 
 /// Less is not worth the page faults of its next use, in bytes.
-const WORTH_IT: usize = 32 << 20;
+const WORTH_IT: usize = 16 << 20;
 
-/// What of the allocator's free memory was given back already, and not used since.
+/// Gives back what the allocator has free, now and then.
 #[derive(Debug, Default)]
 pub struct FreeMemory {
-    returned: usize,
+    /// The least that was resident since memory was given back last.
+    resident: usize,
 }
 
 impl FreeMemory {
-    /// Gives all free pages back, in all arenas, if at least 32 MiB have become free since that was done last; whether it did.
+    /// Gives all free pages back, in all arenas, if at least 16 MiB are free and at least as much has become resident since that
+    /// was done last; whether it did. What is free alone does not tell: it counts pages that were given back already.
     ///
     /// It takes each arena's lock for as long as it walks the arena's free blocks (malloc_trim(3)): some milliseconds for
     /// each hundred MiB of small ones. Call it now and then, from a thread that nobody waits for.
     pub fn give_back(&mut self) -> bool {
-        let free = free_bytes();
-        self.returned = self.returned.min(free);
-        if free - self.returned < WORTH_IT {
+        let resident = resident_bytes();
+        self.resident = self.resident.min(resident);
+        if free_bytes() < WORTH_IT || resident - self.resident < WORTH_IT {
             return false;
         }
         trim();
-        self.returned = free_bytes();
+        self.resident = resident_bytes();
         true
     }
+}
+
+/// Physical memory that this process has, in bytes (proc_pid_statm(5)); 0 where that cannot be read.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages
+        .unwrap_or(0usize)
+        .saturating_mul(rustix::param::page_size())
 }
 
 /// What was allocated and is free now, in all arenas, be it resident or not (mallinfo(3)).
