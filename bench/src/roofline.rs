@@ -32,7 +32,7 @@ pub struct Options {
     /// Bytes of that file.
     #[arg(long, default_value_t = 1 << 30)]
     file_bytes: u64,
-    /// Seconds of each measurement; there are eight for a directory, two for the network and five for the CPU.
+    /// Seconds of each measurement; there are ten for a directory, two for the network and five for the CPU.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
     /// CPUs: the first measures disk and memory, the first two the network and the hop. Without it nothing is pinned.

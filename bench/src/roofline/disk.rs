@@ -47,6 +47,10 @@ pub struct Disk {
     pub flush_alone: Latency,
     /// fdatasync with four 1 MiB writes in flight.
     pub flush_under_writes: Latency,
+    /// fdatasync after a single 4 KiB write, with one 1 MiB read in flight all the time.
+    pub flush_under_one_read: Latency,
+    /// The same with five.
+    pub flush_under_reads: Latency,
 }
 
 /// Measures `dir` on a thread of its own. The file has no name by then, so that it goes with this process.
@@ -94,6 +98,8 @@ async fn on_core(ring: &Ring, dir: PathBuf, bytes: u64, duration: Duration) -> R
             .await?,
         flush_alone: area.flush_alone(duration).await?,
         flush_under_writes: area.flush_under_writes(ring, duration).await?,
+        flush_under_one_read: area.flush_under_reads(ring, duration, 1).await?,
+        flush_under_reads: area.flush_under_reads(ring, duration, DEPTH_LARGE).await?,
     })
 }
 
@@ -274,6 +280,22 @@ impl Area {
         }
         work.finish(ring).await?;
         Ok(Latency::of(&latencies))
+    }
+
+    async fn flush_under_reads(
+        self: &Rc<Self>,
+        ring: &Ring,
+        duration: Duration,
+        depth: usize,
+    ) -> Result<Latency, Fault> {
+        let area = self.clone();
+        let work = Work::start(ring, depth, move || {
+            let area = area.clone();
+            async move { area.read_one().await }
+        });
+        let latency = self.flush_alone(duration).await?;
+        work.finish(ring).await?;
+        Ok(latency)
     }
 
     async fn timed_flush(&self) -> io::Result<u64> {

@@ -60,6 +60,16 @@ fn disk_lines(text: &mut String, disk: &Disk) {
     }
     latency(text, "flush after 4 KiB", disk.flush_alone);
     latency(text, "flush under 1 MiB writes", disk.flush_under_writes);
+    latency(
+        text,
+        "flush after 4 KiB, 1 MiB read x 1",
+        disk.flush_under_one_read,
+    );
+    latency(
+        text,
+        "flush after 4 KiB, 1 MiB read x 5",
+        disk.flush_under_reads,
+    );
 }
 
 fn memory_lines(text: &mut String, memory: &Memory) {
