@@ -18,8 +18,8 @@ use millstream_state::controller::{
 
 use crate::coordinator::OFFSETS_TOPIC;
 use crate::shard::{CONTROLLER, Shard};
-use crate::turns::Turns;
 use metadata_log::MetadataLog;
+use millstream_ring::Turns;
 
 /// On the controller's core.
 pub(crate) struct Controller {

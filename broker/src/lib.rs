@@ -41,4 +41,3 @@ mod scrub;
 mod security;
 mod shard;
 mod topics;
-mod turns;

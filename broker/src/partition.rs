@@ -15,8 +15,8 @@ use millstream_protocol::error::ErrorCode;
 use millstream_state::partition::producers::{ProducerEntry, ProducerStates};
 use millstream_storage::{Log, ProducerRecovery, ReadError, Ticket};
 
-use crate::turns::Turns;
 use config::PartitionConfig;
+use millstream_ring::Turns;
 use waiters::Waiters;
 
 /// A partition this core leads.

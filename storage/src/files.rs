@@ -36,9 +36,9 @@ pub(crate) const DELETED: &str = ".deleted";
 /// Through which door a file is read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Page cache and read-ahead: rolled, cut segments and indexes.
+    /// Through the page cache: indexes, and what is looked up in rolled, cut segments.
     Buffered,
-    /// O_DIRECT, whole blocks: a segment that may still be written.
+    /// O_DIRECT, whole blocks: segments that may still be written, and what consumers read of any.
     Direct,
 }
 

@@ -23,7 +23,7 @@
 //! | `journal` | entries, the ring of files, the walk at start |
 //! | `settle` | journal-only bytes into their segments |
 //! | `table` | what start-up knows without opening a partition |
-//! | [`Log`] (`log`) | append, read, retention, lookups; `log::adopt` for Kafka's directories |
+//! | [`Log`] (`log`) | append, read and read ahead, retention, lookups; `log::adopt` for Kafka's directories |
 //! | `tail` | newest bytes in memory |
 //! | `segment`, `epochs`, `snapshot`, `checkpoint` | Kafka's file formats |
 //! | `files`, `dir` | descriptors and metadata operations; identity, lock, clean stop, failure |
@@ -32,8 +32,8 @@
 //!
 //! Everything here belongs to one core and is `!Send`, except [`StoreSeed`], [`Finish`] and [`Stopped`].
 //!
-//! Deliberately absent: compaction and tiering (their own features), truncation (it comes with followers), a
-//! weaker flush class, recycled segments.
+//! Deliberately absent: compaction and tiering (their own features), truncation (it comes with followers), recycled
+//! segments.
 
 #![forbid(unsafe_code)]
 

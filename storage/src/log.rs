@@ -5,9 +5,10 @@
 //! that [`crate::tail`] describes; offsets are derived for the outside.
 
 pub(crate) mod adopt;
+pub(crate) mod ahead;
 mod append;
 mod damage;
-mod read;
+pub(crate) mod read;
 mod retain;
 mod times;
 

@@ -29,10 +29,13 @@ use crate::epochs::Epochs;
 use crate::error::{Offline, OpenError, StoreError};
 use crate::journal::entry::{LogKey, encode_create, encode_drop};
 use crate::knobs::LogConfig;
+use crate::log::ahead::ReadAhead;
 use crate::log::{Log, LogState, Segment};
 use crate::recovery::{Stopped, StoreSeed};
 use crate::tail::Tail;
 
+/// One in so many bytes of the tails' memory is for what is read ahead.
+const AHEAD_PART: usize = 16;
 /// How often free space is looked at.
 const SPACE_CHECK: Duration = Duration::from_secs(1);
 
@@ -79,7 +82,11 @@ impl Store {
         let file_bytes = start::journal_file_bytes(&seed.options, seed.cores) as usize;
         let journal_bytes = file_bytes * start::journal_files_max(&seed.options, seed.cores);
         let pinned_max = (journal_bytes / 4 * 3).min(seed.options.tail_bytes / 2);
-        let budget = Rc::new(Budget::new(pinned_max, seed.options.tail_bytes));
+        let ahead_bytes = seed.options.tail_bytes / AHEAD_PART;
+        let budget = Rc::new(Budget::new(
+            pinned_max,
+            seed.options.tail_bytes - ahead_bytes,
+        ));
         let callbacks: CommitCallbacks = Rc::default();
         let instances = Cell::new((seed.generation << 32) + 1);
         let mut dirs = Vec::new();
@@ -91,6 +98,7 @@ impl Store {
             generation: seed.generation,
             authority: seed.authority.clone(),
             budget: budget.clone(),
+            read_ahead: Rc::new(ReadAhead::new(ahead_bytes)),
             callbacks: callbacks.clone(),
             instances: &instances,
         };

@@ -38,6 +38,8 @@ pub struct Open {
     pub truncate: bool,
     /// O_DIRECT: offsets, lengths and addresses must be whole [`crate::BLOCK`]s.
     pub direct: bool,
+    /// POSIX_FADV_RANDOM: the kernel reads nothing but what is asked for into the page cache.
+    pub random: bool,
 }
 
 /// An open file. Clones share it; it is closed when the last clone and the last operation on it are gone.
@@ -91,6 +93,10 @@ impl File {
             }
         }
         let fd = open_at(ring, path, flags).await?;
+        if how.random {
+            // Advice: without it all is the same, only slower.
+            let _ = rustix::fs::fadvise(&*fd, 0, None, rustix::fs::Advice::Random);
+        }
         Ok(File {
             backing: Backing::Kernel(KernelFile {
                 ring: ring.clone(),

@@ -64,6 +64,7 @@ mod ring;
 mod signal;
 mod socket;
 mod timers;
+mod turns;
 
 pub use crate::core::{CoreOptions, CoreThread, allowed_cpus, block_on, start};
 pub use buffer::{BLOCK, Block, Buffer, Bytes};
@@ -75,3 +76,4 @@ pub use probe::{Denied, probe, probe_for};
 pub use ring::Ring;
 pub use signal::block_signals;
 pub use socket::{ListenOptions, Listener, Socket, check_free};
+pub use turns::{Turn, Turns};

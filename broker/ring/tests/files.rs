@@ -18,6 +18,7 @@ const WRITE: Open = Open {
     create_new: false,
     truncate: false,
     direct: false,
+    random: false,
 };
 
 fn dir() -> TempDir {

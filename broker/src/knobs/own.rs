@@ -10,7 +10,7 @@ pub(super) const OWN: &[Knob] = super::rows! { broker:
     "journal.files"                        Int     "4"          [3 .. 64]     restart obeyed "Journal files for each core and data directory; smaller where journal.device.max.bytes says so.";
     "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together: up to this they grow while thousands of partitions are written a little each, and a core's up to 384 MiB, which a start after a crash reads within a second or so.";
     "memory.bytes"                         Long    "-1"         [-1 ..]       restart obeyed "Memory of the process: logs' newest bytes, requests and replies have their shares of it; -1 for the control group's limit or the machine's.";
-    "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, shared out over the cores; -1 for a quarter of the memory.";
+    "tail.memory.bytes"                    Long    "-1"         [-1 ..]       restart obeyed "Memory for the newest bytes of all logs, and in a sixteenth of it for what readers of older ones want next, shared out over the cores; -1 for a quarter of the memory.";
     "log.dir.reserve.bytes"                Long    "-1"         [-1 ..]       restart obeyed "Free space of a data directory below which produce is refused; -1 for 1 GiB or 1 % of the disk, within a tenth of it.";
     "log.dir.lock.wait.ms"                 Long    "10000"      [0 ..]        restart obeyed "How long start waits for the last writes of a process that was killed.";
     "log.files.open.max"                   Int     "1000"       [16 ..]       restart obeyed "Segment files that one core keeps open.";

@@ -10,11 +10,11 @@ use millstream_ring::{Buffer, Bytes, Socket};
 
 use crate::api::{self, Outcome};
 use crate::net::memory::Share;
-use crate::net::migrate::Pulls;
+use crate::net::migrate::{Guest, Pulls};
 use crate::net::replies::Replies;
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
-use crate::turns::Turn;
+use millstream_ring::Turn;
 
 /// Length prefix of a frame.
 const PREFIX: usize = 4;
@@ -29,6 +29,11 @@ const MOVED_BELOW: usize = 2 << 10;
 const TRUSTED_BYTES_MAX: usize = 4 << 20;
 /// A frame or reply that takes long counts as progress each time that so much of it has moved.
 const PROGRESS_BYTES: usize = 4 << 20;
+/// An answer up to this size goes out in one system call; it is enough for a fetch of 1 MiB.
+const WHOLE_BYTES: usize = 5 << 18;
+/// What the kernel is given at once of a larger one: it copies all that the peer has room for, and nothing else happens on this
+/// core meanwhile.
+const PIECE_BYTES: usize = 512 << 10;
 
 /// What handlers know of the connection a request came in on.
 pub(crate) struct Connection {
@@ -44,7 +49,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(shard: &Shard, peer: SocketAddr, listener: usize, moves: u32) -> Self {
+    pub(crate) fn new(shard: &Shard, guest: &Guest) -> Self {
         let broker = &shard.config.broker;
         let replies = Replies::new(
             shard.memory.replies.clone(),
@@ -52,12 +57,12 @@ impl Connection {
             broker.connection_responses_max_bytes,
         );
         Self {
-            peer,
-            listener,
+            peer: guest.peer,
+            listener: guest.listener,
             replies,
             active: Cell::new(shard.ring.now()),
             in_frame: Cell::new(false),
-            pulls: Pulls::after(moves),
+            pulls: Pulls::after(guest.moves),
         }
     }
 }
@@ -129,11 +134,15 @@ async fn send(
     parts: Vec<Bytes>,
 ) -> std::io::Result<()> {
     connection.active.set(shard.ring.now());
+    let piece_bytes = match parts.iter().map(|part| part.len()).sum::<usize>() {
+        0..=WHOLE_BYTES => WHOLE_BYTES,
+        _ => PIECE_BYTES,
+    };
     let mut rest = parts.into_iter().peekable();
     while rest.peek().is_some() {
         let mut bytes = 0;
         let piece = std::iter::from_fn(|| {
-            let part = rest.next_if(|_| bytes < PROGRESS_BYTES)?;
+            let part = rest.next_if(|_| bytes < piece_bytes)?;
             bytes += part.len();
             Some(part)
         });

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +11,7 @@ use millstream_ring::{Listener, Socket};
 
 use crate::net::connection::{self, Connection, Ending};
 use crate::net::listener;
-use crate::net::migrate::Traveller;
-use crate::net::quotas::Place;
+use crate::net::migrate::{Guest, Traveller};
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
 
@@ -39,37 +37,26 @@ impl Connections {
         });
     }
 
-    /// Serves a connection, which has moved `moves` times, and keeps it in the list meanwhile.
+    /// Serves a connection, and keeps it in the list meanwhile.
     pub(crate) fn track(
         &self,
         shard: Rc<Shard>,
         socket: Socket,
-        peer: SocketAddr,
-        listener: usize,
-        place: Place,
-        moves: u32,
+        guest: Guest,
     ) -> impl Future<Output = ()> + use<> {
         let number = self.next.get();
         self.next.set(number + 1);
-        let connection = Rc::new(Connection::new(&shard, peer, listener, moves));
+        let connection = Rc::new(Connection::new(&shard, &guest));
         self.open
             .borrow_mut()
             .insert(number, (socket.clone(), connection.clone()));
-        shard.metrics().connections.set(self.count() as u64);
+        self.tell_count(&shard);
         async move {
             let ending = connection::serve(&shard, socket, &connection).await;
             shard.connections.open.borrow_mut().remove(&number);
-            let count = shard.connections.count();
-            shard.metrics().connections.set(count as u64);
+            shard.connections.tell_count(&shard);
             if let Ending::Moves(core, socket) = ending {
-                let moves = moves + 1;
-                let traveller = Traveller {
-                    socket,
-                    peer,
-                    listener,
-                    place,
-                    moves,
-                };
+                let traveller = Traveller { socket, guest };
                 // Boxed: it would otherwise sit in every idle connection.
                 Box::pin(traveller.leave(&shard, core)).await;
             }
@@ -78,6 +65,10 @@ impl Connections {
 
     pub(crate) fn count(&self) -> usize {
         self.open.borrow().len()
+    }
+
+    fn tell_count(&self, shard: &Shard) {
+        shard.metrics().connections.set(self.count() as u64);
     }
 
     /// Closes the listeners, and lets every connection end: nothing more is read, replies that are under way still leave.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millstream_ring::{ListenOptions, Listener, Socket};
 
+use crate::net::migrate::Guest;
 use crate::net::quotas::{Full, Limits};
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
@@ -47,14 +48,14 @@ async fn welcome(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, listener: 
         match shard.quotas.enter(peer.ip(), &limits) {
             Ok(place) => {
                 shard.metrics().connections_accepted.add(1);
-                shard.ring.spawn(shard.connections.track(
-                    shard.clone(),
-                    socket,
+                let guest = Guest {
                     peer,
                     listener,
                     place,
-                    0,
-                ));
+                    moves: 0,
+                };
+                let serving = shard.connections.track(shard.clone(), socket, guest);
+                shard.ring.spawn(serving);
                 return;
             }
             Err(Full::FromOne(max)) => {

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::net::warnings::Kind;
 use crate::shard::Shard;
-use crate::turns::{Turn, Turns};
+use millstream_ring::{Turn, Turns};
 
 /// While others wait for memory, a peer that has some and does not get on for so long is closed, be it that it sends or takes
 /// nothing, or that it waits for more itself: else those who wait with large frames begun would get all that becomes free.

@@ -78,19 +78,28 @@ impl Pulls {
     }
 }
 
+/// Who a connection is with, wherever it is served.
+pub(crate) struct Guest {
+    pub(crate) peer: SocketAddr,
+    /// The index of the listener it came in on.
+    pub(crate) listener: usize,
+    /// Counts in the limits of connections until it is dropped.
+    #[expect(dead_code, reason = "held only")]
+    pub(crate) place: Place,
+    /// How often it has moved.
+    pub(crate) moves: u32,
+}
+
 /// A connection between two cores. Dropped on the way, it is closed.
 pub(crate) struct Traveller {
     pub(crate) socket: OwnedFd,
-    pub(crate) peer: SocketAddr,
-    pub(crate) listener: usize,
-    pub(crate) place: Place,
-    /// How often it has moved, this time included.
-    pub(crate) moves: u32,
+    pub(crate) guest: Guest,
 }
 
 impl Traveller {
     /// Sends it on its way to `core`, behind all that was sent there before.
-    pub(crate) async fn leave(self, shard: &Rc<Shard>, core: usize) {
+    pub(crate) async fn leave(mut self, shard: &Rc<Shard>, core: usize) {
+        self.guest.moves += 1;
         shard.metrics().connections_moved.add(1);
         shard.tell(core, move |there| self.arrive(there)).await;
     }
@@ -99,15 +108,9 @@ impl Traveller {
         if shard.stopping.get() {
             return;
         }
-        let socket = Socket::adopt(&shard.ring, self.socket, self.peer);
-        shard.ring.spawn(shard.connections.track(
-            shard.clone(),
-            socket,
-            self.peer,
-            self.listener,
-            self.place,
-            self.moves,
-        ));
+        let socket = Socket::adopt(&shard.ring, self.socket, self.guest.peer);
+        let serving = shard.connections.track(shard.clone(), socket, self.guest);
+        shard.ring.spawn(serving);
     }
 }
 

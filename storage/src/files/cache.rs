@@ -76,6 +76,8 @@ impl Cache {
             read: true,
             write: true,
             direct: access == Access::Direct,
+            // The kernel would keep megabytes of reads in flight, which flushes wait for; what is read next is known here.
+            random: access == Access::Buffered,
             ..Open::default()
         };
         let file = match File::open(ring, path, how).await {

@@ -267,6 +267,7 @@ impl Journal {
             create_new: false,
             truncate: true,
             direct,
+            random: false,
         };
         let file = File::open(ring, &path, how).await?;
         // All its blocks at once, or it is not there: what was acknowledged may not wait for space later on.

@@ -13,12 +13,21 @@ use crate::files::Access;
 use crate::knobs::BLOCK;
 use crate::segment::survey::{Flaw, epoch_fits};
 use crate::segment::{self, Place, SegmentError};
+use crate::store::event::Ahead;
 
 /// Bytes looked at to find a batch when the caller wants less.
 const WINDOW_BYTES_MIN: u64 = 64 * 1024;
 
 /// Read behind what is wanted: the next header says whether the offsets of the batch before it can be right.
 const BEHIND: u64 = HEADER as u64;
+
+/// Segments are read in pieces of at most this many bytes, [`READS_AT_ONCE`] at a time for all readers of a core and a data
+/// directory. A flush waits for what is being read when it begins: with 512 KiB a device still reads at about its full rate, and
+/// flushes are answered in half a millisecond instead of tens (measured, tuning.md).
+const PIECE_BYTES: u64 = 128 << 10;
+
+/// See [`PIECE_BYTES`].
+pub(crate) const READS_AT_ONCE: usize = 4;
 
 /// A batch's checksum covers it from here on.
 const CRC_START: u64 = 21;
@@ -45,6 +54,15 @@ struct Limits {
     at_least_one: bool,
 }
 
+/// Where a read begins in a segment.
+struct Start {
+    position: u64,
+    /// Batches there and behind are not to be given.
+    end: u64,
+    /// The reader goes on where an earlier read ended, and this was read since.
+    window: Option<Window>,
+}
+
 impl Log {
     /// Whole batches of one segment, from the one that contains `from`, at most `max_bytes` (with `at_least_one`
     /// the first is given however large it is), none that begins at or above `bound` or the flushed end.
@@ -60,6 +78,11 @@ impl Log {
         }
         self.dir.budget.missed(max_bytes);
         let limits = self.limits(from, max_bytes, bound, at_least_one);
+        if let Some(result) = self.read_on(limits).await {
+            // What was read ahead comes without a wait, and checking it took its time.
+            self.dir.ring.yield_now().await;
+            return Ok(result);
+        }
         self.read_segment(limits).await
     }
 
@@ -134,6 +157,25 @@ impl Log {
         }
     }
 
+    /// From where an earlier read ended. `None`: there is none, or what is there does not look right.
+    async fn read_on(&self, limits: Limits) -> Option<ReadResult> {
+        let place = self.place_at(limits.from)?;
+        let base = place.base;
+        let part = intact_part(&self.surveyed(base).unwrap_or_default(), limits.from).ok()?;
+        if !part.contains(&place.position) {
+            return None;
+        }
+        let window = place.window().await;
+        let start = Start {
+            position: place.position,
+            end: part.end,
+            window: Some(window.unwrap_or_default()),
+        };
+        let read = self.read_from(base, start, limits).await.ok()?.ok()?;
+        // The batch before, which was whole, says where this one is and what its offset is.
+        (read.first_offset == limits.from && read.bytes > 0).then_some(read)
+    }
+
     /// From a segment's file, and the tail for what the file does not have yet. Every batch is checked before it is given: what
     /// lies on the disk may have changed there.
     async fn read_segment(&self, limits: Limits) -> Result<ReadResult, ReadError> {
@@ -187,7 +229,12 @@ impl Log {
             return Ok(None);
         };
         // What the survey saw was right: it has changed since.
-        match self.read_from(base, position, limits, part.end).await? {
+        let start = Start {
+            position,
+            end: part.end,
+            window: None,
+        };
+        match self.read_from(base, start, limits).await? {
             Ok(result) => Ok(Some(result)),
             Err(flaw) => Err(ReadError::Corrupt {
                 base_offset: base,
@@ -221,8 +268,12 @@ impl Log {
         if elsewhere || !(place.apart || surveyed) {
             return Ok(None);
         }
-        let read = self.read_from(base, place.position, limits, part.end);
-        Ok(read.await?.ok())
+        let start = Start {
+            position: place.position,
+            end: part.end,
+            window: None,
+        };
+        Ok(self.read_from(base, start, limits).await?.ok())
     }
 
     /// Base of the segment that holds `offset`, and the next one's base.
@@ -320,16 +371,19 @@ impl Log {
         Ok(None)
     }
 
-    /// Batches from a known position on, below the position `end`. `Err` within: what is wrong with the first.
+    /// Batches from a known position on. `Err` within: what is wrong with the first.
     async fn read_from(
         &self,
         base: i64,
-        position: u64,
+        start: Start,
         limits: Limits,
-        end: u64,
     ) -> Result<Result<ReadResult, Flaw>, ReadError> {
+        let (position, end) = (start.position, start.end);
+        let goes_on = start.window.is_some();
         let wanted = limits.max_bytes.max(WINDOW_BYTES_MIN);
-        let mut window = self.window(base, position, wanted + BEHIND).await?;
+        let mut window = start.window.unwrap_or_default();
+        self.extend(&mut window, base, position, wanted + BEHIND)
+            .await?;
         let Some(first) = window.header(position) else {
             return Ok(Err(Flaw::Missing));
         };
@@ -342,7 +396,8 @@ impl Log {
             return Ok(Ok(nothing));
         }
         if !window.covers(position, first_len) {
-            window = self.window(base, position, first_len + BEHIND).await?;
+            self.extend(&mut window, base, position, first_len + BEHIND)
+                .await?;
             if !window.covers(position, first_len) {
                 return Ok(Err(Flaw::Missing));
             }
@@ -382,6 +437,7 @@ impl Log {
             }
             (last, at) = (header, next);
         }
+        self.remember_place(base, at, last.next_offset(), wanted + BEHIND, goes_on);
         Ok(Ok(ReadResult {
             parts: window.take(position..at),
             bytes: (at - position) as usize,
@@ -415,6 +471,34 @@ impl Log {
         }
     }
 
+    /// Makes a window reach over `[position, position + len)`, as far as there is something.
+    async fn extend(
+        &self,
+        window: &mut Window,
+        base: i64,
+        position: u64,
+        len: u64,
+    ) -> Result<(), ReadError> {
+        if window.parts.is_empty() {
+            window.position = position;
+        }
+        let (have, to) = (window.end(), position.saturating_add(len));
+        if have < to {
+            let more = self.window(base, have, to - have).await?;
+            window.parts.extend(more.parts);
+        }
+        Ok(())
+    }
+
+    /// Those bytes of a segment are all on the device, and no longer in memory.
+    pub(super) fn is_in_file(&self, base: i64, position: u64, len: u64) -> bool {
+        let state = self.state.borrow();
+        state.segment(base).is_some_and(|segment| {
+            let end = (segment.start + position).saturating_add(len);
+            end <= segment.end() && end <= state.flushed && end <= state.tail.start()
+        })
+    }
+
     /// `[position, position + len)` of a segment, cut at its flushed end: from its file below the tail, from the tail above.
     pub(super) async fn window(
         &self,
@@ -422,7 +506,7 @@ impl Log {
         position: u64,
         len: u64,
     ) -> Result<Window, ReadError> {
-        let (start, from_file, views, closed) = {
+        let (start, from_file, views) = {
             let mut state = self.state.borrow_mut();
             let flushed = state.flushed;
             let tail_start = state.tail.start();
@@ -434,7 +518,6 @@ impl Log {
                 .end()
                 .min(flushed)
                 .min(start + position.saturating_add(len));
-            let closed = segment.closed;
             let address = start + position;
             if address >= end {
                 return Ok(Window::default());
@@ -445,15 +528,10 @@ impl Log {
             } else {
                 Vec::new()
             };
-            (start, from_file, views, closed)
+            (start, from_file, views)
         };
         let mut parts = Vec::new();
         if !from_file.is_empty() {
-            let access = if closed {
-                Access::Buffered
-            } else {
-                Access::Direct
-            };
             let io = |source| ReadError::Io {
                 base_offset: base,
                 source,
@@ -461,18 +539,31 @@ impl Log {
             let file = self
                 .dir
                 .files
-                .get(&self.segment_path(base), access)
+                .get(&self.segment_path(base), Access::Direct)
                 .await
                 .map_err(io)?;
-            let at = from_file.start - start;
-            let len = from_file.end - from_file.start;
-            let read = segment::read_some(&file, access, at..at + len).await;
-            let read = read.map_err(io)?;
-            let cut_off = (read.len() as u64) < len;
-            parts.push(read);
-            if cut_off {
-                // The file ends too early, and what memory has does not join it.
-                return Ok(Window { position, parts });
+            let range = from_file.start - start..from_file.end - start;
+            let mut ranges = pieces_of(range);
+            let mut pieces = Ahead::new();
+            let read_piece = async |range: Range<u64>| {
+                let _turn = self.dir.reads.take().await;
+                let read = segment::read_some(&file, Access::Direct, range.clone()).await?;
+                let whole = read.len() as u64 == range.end - range.start;
+                Ok((read, whole))
+            };
+            for range in ranges.by_ref().take(READS_AT_ONCE) {
+                pieces.push(Box::pin(read_piece(range)));
+            }
+            while let Some(piece) = pieces.next().await {
+                let (read, whole) = piece.map_err(io)?;
+                parts.push(read);
+                if !whole {
+                    // The file ends too early, and what memory has does not join it.
+                    return Ok(Window { position, parts });
+                }
+                if let Some(range) = ranges.next() {
+                    pieces.push(Box::pin(read_piece(range)));
+                }
             }
         }
         parts.extend(views);
@@ -602,6 +693,21 @@ impl LogState {
             _ => first_end,
         }
     }
+}
+
+/// A range of a file in pieces that begin at multiples of their size.
+fn pieces_of(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let start = at;
+        let end = (start / PIECE_BYTES + 1) * PIECE_BYTES;
+        // No piece for a header that is looked at only.
+        at = match range.end.saturating_sub(end) <= BEHIND {
+            true => range.end,
+            false => end,
+        };
+        (start < at).then_some(start..at)
+    })
 }
 
 /// Contiguous bytes of a segment.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millstream_ring::Ring;
+use millstream_ring::{Ring, Turns};
 
 use super::budget::Budget;
 use super::counts::Counting;
@@ -19,6 +19,7 @@ use crate::error::Offline;
 use crate::files::Files;
 use crate::journal::writer::Journal;
 use crate::log::Log;
+use crate::log::ahead::ReadAhead;
 use crate::table::TableWriter;
 
 /// Callbacks of the store's user after each group of commits.
@@ -46,6 +47,9 @@ pub(crate) struct CoreDir {
     pub commit: RefCell<Commit>,
     pub table: TableWriter,
     pub budget: Rc<Budget>,
+    pub read_ahead: Rc<ReadAhead>,
+    /// Reads of segments, so that flushes find their way between them.
+    pub reads: Turns,
     /// Direct I/O is really there; without it segments are written like everything else, through the page cache.
     pub direct: Cell<bool>,
     /// The new generation has authority: segments and directories may be changed.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream_ring::{Buffer, File, Ring, fs};
+use millstream_ring::{Buffer, File, Ring, Turns, fs};
 
 use super::budget::Budget;
 use super::carry::carry;
@@ -22,6 +22,8 @@ use crate::files::{Access, Files};
 use crate::journal::entry::{Chain, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
 use crate::knobs::{BLOCK, LogConfig, StorageOptions};
+use crate::log::ahead::ReadAhead;
+use crate::log::read::READS_AT_ONCE;
 use crate::log::{Index, Log, LogState, Segment};
 use crate::recovery::{Recovered, Run, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
@@ -48,6 +50,7 @@ pub(crate) struct Common<'a> {
     pub generation: u64,
     pub authority: std::sync::Arc<std::sync::atomic::AtomicBool>,
     pub budget: Rc<Budget>,
+    pub read_ahead: Rc<ReadAhead>,
     pub callbacks: CommitCallbacks,
     pub instances: &'a Cell<u64>,
 }
@@ -108,6 +111,8 @@ pub(crate) async fn start_dir(
         commit: RefCell::new(Commit::new()),
         table,
         budget: common.budget.clone(),
+        read_ahead: common.read_ahead.clone(),
+        reads: Turns::of(READS_AT_ONCE),
         direct: Cell::new(seed.direct),
         authority: common.authority.clone(),
         callbacks: common.callbacks.clone(),

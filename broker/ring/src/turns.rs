@@ -1,4 +1,4 @@
-//! One at a time, first come first served.
+//! A few at a time, first come first served.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -7,25 +7,41 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// A lock for tasks of one core. Unlike most, it is handed on in the order in which it was asked for.
-#[derive(Default)]
-pub(crate) struct Turns(Rc<Queue>);
+/// A semaphore for tasks of one core. Unlike most, it is handed on in the order in which it was asked for.
+pub struct Turns(Rc<Queue>);
 
-#[derive(Default)]
 struct Queue {
-    held: Cell<bool>,
+    places: usize,
+    taken: Cell<usize>,
     next: Cell<u64>,
     queue: RefCell<VecDeque<(u64, Option<Waker>)>>,
 }
 
+impl Default for Turns {
+    /// A lock: one turn at a time.
+    fn default() -> Turns {
+        Turns::of(1)
+    }
+}
+
 impl Turns {
-    /// Nobody has it and nobody waits for it.
-    pub(crate) fn is_free(&self) -> bool {
-        !self.0.held.get() && self.0.queue.borrow().is_empty()
+    /// So many turns at the same time.
+    pub fn of(places: usize) -> Turns {
+        Turns(Rc::new(Queue {
+            places,
+            taken: Cell::new(0),
+            next: Cell::new(0),
+            queue: RefCell::default(),
+        }))
+    }
+
+    /// Nobody has a turn and nobody waits for one.
+    pub fn is_free(&self) -> bool {
+        self.0.taken.get() == 0 && self.0.queue.borrow().is_empty()
     }
 
     /// Takes a place in the queue at once; the future ends when it is its turn, which lasts until the guard is dropped.
-    pub(crate) fn take(&self) -> Waiting {
+    pub fn take(&self) -> Waiting {
         let number = self.0.next.get();
         self.0.next.set(number + 1);
         self.0.queue.borrow_mut().push_back((number, None));
@@ -38,6 +54,10 @@ impl Turns {
 }
 
 impl Queue {
+    fn has_room(&self) -> bool {
+        self.taken.get() < self.places
+    }
+
     fn leave(&self, number: u64) {
         self.queue
             .borrow_mut()
@@ -46,7 +66,7 @@ impl Queue {
     }
 
     fn wake_first(&self) {
-        if self.held.get() {
+        if !self.has_room() {
             return;
         }
         let waker = self
@@ -60,15 +80,15 @@ impl Queue {
     }
 }
 
-/// A place in the queue.
-pub(crate) struct Waiting {
+/// A place in the queue of [`Turns`].
+pub struct Waiting {
     turns: Rc<Queue>,
     number: u64,
     done: bool,
 }
 
-/// The turn; ends when dropped.
-pub(crate) struct Turn {
+/// A turn; ends when dropped.
+pub struct Turn {
     turns: Rc<Queue>,
 }
 
@@ -78,15 +98,16 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
         let turns = self.turns.clone();
         let mut queue = turns.queue.borrow_mut();
-        if !turns.held.get()
-            && queue
-                .front()
-                .is_some_and(|(first, _)| *first == self.number)
-        {
+        let is_first = queue
+            .front()
+            .is_some_and(|(first, _)| *first == self.number);
+        if is_first && turns.has_room() {
             queue.pop_front();
-            turns.held.set(true);
+            turns.taken.set(turns.taken.get() + 1);
             self.done = true;
             drop(queue);
+            // Two turns that ended one after the other woke the same waiter.
+            turns.wake_first();
             return Poll::Ready(Turn { turns });
         }
         if let Some((_, waker)) = queue.iter_mut().find(|(number, _)| *number == self.number) {
@@ -106,7 +127,7 @@ impl Drop for Waiting {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.held.set(false);
+        self.turns.taken.set(self.turns.taken.get() - 1);
         self.turns.wake_first();
     }
 }
@@ -115,18 +136,26 @@ impl Drop for Turn {
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll};
-
-    use futures_util::task::noop_waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
 
     use super::Turns;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[test]
     fn turns_come_in_order_and_pass_over_those_who_left() {
         let turns = Turns::default();
         assert!(turns.is_free());
-        let waker = noop_waker();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(Waker::noop());
         let mut first = pin!(turns.take());
         let second = turns.take();
         let mut third = pin!(turns.take());
@@ -149,5 +178,27 @@ mod tests {
         assert!(!turns.is_free(), "one has it");
         drop(last);
         assert!(turns.is_free());
+    }
+
+    #[test]
+    fn as_many_as_there_are_places_go_at_once() {
+        let turns = Turns::of(2);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut cx = Context::from_waker(&waker);
+        let woken = || wakes.0.load(Ordering::Relaxed);
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(turns.take())).collect();
+        let first: Vec<_> = waiting
+            .iter_mut()
+            .map(|waiting| waiting.as_mut().poll(&mut cx))
+            .collect();
+        let ready: Vec<bool> = first.iter().map(Poll::is_ready).collect();
+        assert_eq!(ready, [true, true, false, false]);
+        drop(first);
+        assert_eq!(woken(), 1, "the third");
+        let third = waiting[2].as_mut().poll(&mut cx);
+        assert!(third.is_ready());
+        assert_eq!(woken(), 2, "the fourth: two have ended");
+        assert!(waiting[3].as_mut().poll(&mut cx).is_ready());
     }
 }
