@@ -7,7 +7,7 @@
 //! - [`Buffer`], [`Bytes`], [`Block`]: memory the kernel can be given
 //! - [`File`], [`fs`], [`DirLock`]: the disk
 //! - [`Listener`], [`Socket`]: the network
-//! - [`mailbox`]: messages between cores
+//! - [`mailbox`]: messages between cores; [`Turns`]: a few at a time within one
 //! - `sim`: a simulated disk and core, for tests, behind the feature `simulation`
 //!
 //! # The contract of buffers
