@@ -222,14 +222,18 @@ impl Area {
     }
 
     async fn read(self: &Rc<Self>, ring: &Ring, duration: Duration) -> Result<Rate, Fault> {
-        let area = self.clone();
-        let one = move || {
-            let area = area.clone();
-            async move { area.read_one().await }
-        };
-        Work::start(ring, DEPTH_LARGE, one)
+        self.reading(ring, DEPTH_LARGE)
             .rate(ring, duration, MB)
             .await
+    }
+
+    /// So many reads at a time, until it is told to end.
+    fn reading(self: &Rc<Self>, ring: &Ring, depth: usize) -> Work {
+        let area = self.clone();
+        Work::start(ring, depth, move || {
+            let area = area.clone();
+            async move { area.read_one().await }
+        })
     }
 
     /// Writes that count when they are flushed, in groups, as a broker commits.
@@ -288,11 +292,7 @@ impl Area {
         duration: Duration,
         depth: usize,
     ) -> Result<Latency, Fault> {
-        let area = self.clone();
-        let work = Work::start(ring, depth, move || {
-            let area = area.clone();
-            async move { area.read_one().await }
-        });
+        let work = self.reading(ring, depth);
         let latency = self.flush_alone(duration).await?;
         work.finish(ring).await?;
         Ok(latency)

@@ -54,15 +54,6 @@ struct Limits {
     at_least_one: bool,
 }
 
-/// Where a read begins in a segment.
-struct Start {
-    position: u64,
-    /// Batches there and behind are not to be given.
-    end: u64,
-    /// The reader goes on where an earlier read ended, and this was read since.
-    window: Option<Window>,
-}
-
 impl Log {
     /// Whole batches of one segment, from the one that contains `from`, at most `max_bytes` (with `at_least_one`
     /// the first is given however large it is), none that begins at or above `bound` or the flushed end.
@@ -165,13 +156,9 @@ impl Log {
         if !part.contains(&place.position) {
             return None;
         }
-        let window = place.window().await;
-        let start = Start {
-            position: place.position,
-            end: part.end,
-            window: Some(window.unwrap_or_default()),
-        };
-        let read = self.read_from(base, start, limits).await.ok()?.ok()?;
+        let ahead = Some(place.window().await.unwrap_or_default());
+        let read = self.read_from(base, place.position, limits, part.end, ahead);
+        let read = read.await.ok()?.ok()?;
         // The batch before, which was whole, says where this one is and what its offset is.
         (read.first_offset == limits.from && read.bytes > 0).then_some(read)
     }
@@ -229,12 +216,8 @@ impl Log {
             return Ok(None);
         };
         // What the survey saw was right: it has changed since.
-        let start = Start {
-            position,
-            end: part.end,
-            window: None,
-        };
-        match self.read_from(base, start, limits).await? {
+        let read = self.read_from(base, position, limits, part.end, None);
+        match read.await? {
             Ok(result) => Ok(Some(result)),
             Err(flaw) => Err(ReadError::Corrupt {
                 base_offset: base,
@@ -268,12 +251,8 @@ impl Log {
         if elsewhere || !(place.apart || surveyed) {
             return Ok(None);
         }
-        let start = Start {
-            position: place.position,
-            end: part.end,
-            window: None,
-        };
-        Ok(self.read_from(base, start, limits).await?.ok())
+        let read = self.read_from(base, place.position, limits, part.end, None);
+        Ok(read.await?.ok())
     }
 
     /// Base of the segment that holds `offset`, and the next one's base.
@@ -371,17 +350,19 @@ impl Log {
         Ok(None)
     }
 
-    /// Batches from a known position on. `Err` within: what is wrong with the first.
+    /// Batches from a known position on, below the position `end`. `Err` within: what is wrong with the first. `ahead`: the
+    /// reader goes on where an earlier read ended, and this was read since, which may be nothing.
     async fn read_from(
         &self,
         base: i64,
-        start: Start,
+        position: u64,
         limits: Limits,
+        end: u64,
+        ahead: Option<Window>,
     ) -> Result<Result<ReadResult, Flaw>, ReadError> {
-        let (position, end) = (start.position, start.end);
-        let goes_on = start.window.is_some();
+        let goes_on = ahead.is_some();
         let wanted = limits.max_bytes.max(WINDOW_BYTES_MIN);
-        let mut window = start.window.unwrap_or_default();
+        let mut window = ahead.unwrap_or_default();
         self.extend(&mut window, base, position, wanted + BEHIND)
             .await?;
         let Some(first) = window.header(position) else {
