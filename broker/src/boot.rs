@@ -191,6 +191,7 @@ fn storage_options(config: &Config, cores: usize) -> StorageOptions {
         node_id: config.node_id,
         cores,
         journal_file_bytes: config.broker.journal_file_bytes,
+        batch_bytes: largest_batch(config),
         journal_files: config.broker.journal_files,
         journal_bytes_max: config.broker.journal_device_max_bytes,
         tail_bytes: tail_bytes(config, cores),
@@ -199,6 +200,12 @@ fn storage_options(config: &Config, cores: usize) -> StorageOptions {
         reserve_bytes: config.broker.log_dir_reserve_bytes,
         ..StorageOptions::new(config.log_dirs.clone())
     }
+}
+
+/// What `message.max.bytes` allows, as far as a request can carry it.
+fn largest_batch(config: &Config) -> usize {
+    let batch = usize::try_from(config.broker.message_max_bytes).unwrap_or(0);
+    batch.min(config.broker.socket_request_max_bytes)
 }
 
 /// Each core's share of the memory for the newest bytes of logs: a quarter of the machine's unless configured.

@@ -23,7 +23,10 @@ pub(crate) const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// What a settling pass should find of a log: with less, the creation, writing and flushing of its file outweigh the bytes.
 pub(crate) const SETTLE_BYTES_MIN: u64 = 256 * 1024;
 
-/// Largest block of tail memory; a log's first is one page, each next doubles.
+/// What an entry of the journal carries beside a batch, at most.
+pub(crate) const ENTRY_OVERHEAD: usize = 64 << 10;
+
+/// Largest block of tail memory; the smallest is one page.
 pub(crate) const TAIL_BLOCK_BYTES_MAX: usize = 1 << 20;
 
 /// Headers a restart may have to replay for producer state before a snapshot is taken: 1 MiB of them.
@@ -40,8 +43,10 @@ pub struct StorageOptions {
     pub cluster_id: String,
     /// Stores that will be started; shares journals and tail memory out.
     pub cores: usize,
-    /// Bytes of one journal file.
+    /// Bytes of one journal file, less where many cores share `journal_bytes_max`, more where `batch_bytes` needs it.
     pub journal_file_bytes: u64,
+    /// A batch of this size fits every journal: a file takes two.
+    pub batch_bytes: usize,
     /// Journal files per core and directory (at least 3), to begin with.
     pub journal_files: usize,
     /// `journal.device.max.bytes`: all journals of a directory together. Up to this a journal grows while it holds little
@@ -69,6 +74,7 @@ impl StorageOptions {
             cluster_id: String::new(),
             cores: 1,
             journal_file_bytes: 64 << 20,
+            batch_bytes: 1 << 20,
             journal_files: 4,
             journal_bytes_max: 1 << 30,
             tail_bytes: 256 << 20,

@@ -257,7 +257,7 @@ impl LogState {
 impl Drop for Log {
     fn drop(&mut self) {
         let memory = self.state.get_mut().tail.memory();
-        self.dir.budget.tail_shrank(memory);
+        self.dir.budget.tail_shrank(memory.bytes);
     }
 }
 

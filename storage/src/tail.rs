@@ -11,6 +11,20 @@ use millstream_ring::{Block, Buffer, Bytes};
 
 use crate::knobs::{BLOCK, TAIL_BLOCK_BYTES_MAX};
 
+/// Memory that a tail took, or has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub blocks: usize,
+    pub bytes: usize,
+}
+
+impl Taken {
+    fn add(&mut self, bytes: usize) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// Memory of one log.
 pub(crate) struct Tail {
     chunks: VecDeque<Chunk>,
@@ -56,19 +70,19 @@ impl Tail {
         (self.valid_from > first.start).then_some(first.start..self.valid_from)
     }
 
-    /// Appends `parts`; returns the bytes of memory that were added.
-    pub fn append(&mut self, parts: [&[u8]; 2]) -> usize {
+    /// Appends `parts`; returns the memory that was added.
+    pub fn append(&mut self, parts: [&[u8]; 2]) -> Taken {
         let len = parts[0].len() + parts[1].len();
         self.append_all(len, parts.into_iter())
     }
 
     /// The same for any number of parts, `len` bytes in all.
-    pub fn append_all<'a>(&mut self, len: usize, parts: impl Iterator<Item = &'a [u8]>) -> usize {
-        let mut grown = 0;
+    pub fn append_all<'a>(&mut self, len: usize, parts: impl Iterator<Item = &'a [u8]>) -> Taken {
+        let mut taken = Taken::default();
         for mut part in parts {
             while !part.is_empty() {
                 if self.chunks.back().is_none_or(|c| c.block.remaining() == 0) {
-                    grown += self.add_chunk(len);
+                    taken.add(self.add_chunk(len));
                 }
                 let last = self.chunks.back_mut().expect("a chunk was just added");
                 let n = part.len().min(last.block.remaining());
@@ -77,7 +91,7 @@ impl Tail {
                 part = &part[n..];
             }
         }
-        grown
+        taken
     }
 
     /// Gives all of it addresses that are higher by `by`, whole blocks.
@@ -100,17 +114,16 @@ impl Tail {
         to
     }
 
-    /// One page for a log's first chunk, doubling from there; never less than the batch needs, up to the maximum.
+    /// A quarter to a half of what the tail holds already, so that of any memory, shared by however many logs, only a part is
+    /// not filled yet; never less than the batch needs, from one page to the maximum.
     fn add_chunk(&mut self, batch: usize) -> usize {
         let start = self.end / BLOCK * BLOCK;
-        let before = self
-            .chunks
-            .back()
-            .map_or(BLOCK as usize / 2, |c| c.block.capacity());
-        let wanted = (batch + (self.end - start) as usize)
-            .next_power_of_two()
-            .max(before * 2);
-        let capacity = wanted.clamp(BLOCK as usize, TAIL_BLOCK_BYTES_MAX);
+        let held = self.chunks.front().map_or(0, |c| self.end - c.start) as usize;
+        let share = (held / 2).checked_ilog2().map_or(0, |log| 1 << log);
+        let needed = (batch + (self.end - start) as usize).next_power_of_two();
+        let capacity = share
+            .max(needed)
+            .clamp(BLOCK as usize, TAIL_BLOCK_BYTES_MAX);
         let mut block = Block::new(capacity);
         block.append_zeros_to((self.end - start) as usize);
         assert!(
@@ -213,9 +226,11 @@ impl Tail {
         first.block.capacity()
     }
 
-    /// Bytes of memory that it has taken.
-    pub fn memory(&self) -> usize {
-        self.chunks.iter().map(|c| c.block.capacity()).sum()
+    /// All that it has taken.
+    pub fn memory(&self) -> Taken {
+        let mut all = Taken::default();
+        self.chunks.iter().for_each(|c| all.add(c.block.capacity()));
+        all
     }
 
     /// Drops everything; the log continues at the same end.

@@ -87,6 +87,36 @@ fn many_logs_with_a_little_each_stay_within_the_memory() {
     });
 }
 
+/// A batch of several blocks takes more than one at a time, and so does what a start finds in the journal after a crash.
+#[test]
+fn batches_of_several_blocks_stay_within_the_memory() {
+    let seed = seed("memory of batches of several blocks");
+    let dir = temp();
+    let mut options = options(dir.path());
+    // More than half of a journal file as it would be without this.
+    options.batch_bytes = 5_000_100;
+    options.tail_bytes = 48 << 20;
+    for round in 0..2 {
+        let options = options.clone();
+        block_on(move |ring| async move {
+            let large = batch(&mut rng(seed), 5_000_000, 0);
+            let store = start(&ring, options).await;
+            let log = match store.log(&log_id(0)) {
+                Some(log) => log,
+                None => {
+                    let created = store.create_log(TOPIC, log_id(0), 0, 0, long()).await;
+                    created.expect("creates")
+                }
+            };
+            for _ in 0..40 {
+                produce(&store, &log, &large).await;
+            }
+            let held = store.held();
+            assert!(held.tail <= held.tail_max, "{held:?} in round {round}");
+        });
+    }
+}
+
 /// The memory of logs that are deleted is there for others.
 #[test]
 fn deleted_logs_leave_no_memory_behind() {

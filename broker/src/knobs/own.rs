@@ -6,7 +6,7 @@ use super::{Knob, Live, Scope, Type, Use, Valid};
 pub(super) const OWN: &[Knob] = super::rows! { broker:
     // name                                type    default      valid         live    use    sentence
     "cores"                                String  null         _             restart obeyed "Cores to run on, as 0,2-7; all that the process may use when not set.";
-    "journal.file.bytes"                   Long    "67108864"   [4194304 ..]  restart obeyed "Size of one journal file.";
+    "journal.file.bytes"                   Long    "67108864"   [4194304 ..]  restart obeyed "Size of one journal file. A batch may be half as large: for a message.max.bytes above that, as of the start, files are larger; what a topic allows beyond is refused with RECORD_LIST_TOO_LARGE.";
     "journal.files"                        Int     "4"          [3 .. 64]     restart obeyed "Journal files for each core and data directory; smaller where journal.device.max.bytes says so.";
     "journal.device.max.bytes"             Long    "1073741824" [4194304 ..]  restart obeyed "Bytes of all journals in one data directory together: up to this they grow while thousands of partitions are written a little each, and a core's up to 384 MiB, which a start after a crash reads within a second or so.";
     "memory.bytes"                         Long    "-1"         [-1 ..]       restart obeyed "Memory of the process: logs' newest bytes, requests and replies have their shares of it; -1 for the control group's limit or the machine's.";

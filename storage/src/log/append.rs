@@ -65,7 +65,7 @@ impl Log {
             self.roll(&mut state, base_offset);
         }
         let from = state.tail.end();
-        let grown = state.tail.append([&stamped, &batch[HEADER..]]);
+        let taken = state.tail.append([&stamped, &batch[HEADER..]]);
         state.epochs.assign(leader_epoch, base_offset);
         state.note_batch(from, &header, self.dir.ring.wall_ms());
         self.log_end_offset.set(next_offset);
@@ -73,7 +73,7 @@ impl Log {
         drop(state);
         let unseen = &self.dir.unseen;
         unseen.set(unseen.get() + batch.len() as u64);
-        self.dir.budget.tail_grew(self, grown);
+        self.dir.budget.tail_grew(self, taken);
         Ok(Appended {
             base_offset,
             last_offset,

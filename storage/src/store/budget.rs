@@ -14,11 +14,12 @@ use std::rc::{Rc, Weak};
 
 use super::event::Event;
 use crate::log::Log;
+use crate::tail::Taken;
 
 /// What the tails hold before a reader has missed anything. Memory that is used again costs nothing; memory touched for the
 /// first time costs page faults: a third of a core second for each GB, in a virtual machine whose host has to find it two.
 const TAIL_BYTES_FIRST: usize = 1 << 30;
-/// Blocks looked at for eviction with each growth: keeps an append's cost bounded.
+/// Blocks looked at for eviction for each that is taken: keeps an append's cost bounded.
 const EVICTION_TRIES: usize = 8;
 /// The cache leaves one in so many bytes of the memory to what pinned bytes hold on to while they are settled.
 const HEADROOM_PART: usize = 8;
@@ -148,14 +149,12 @@ impl Budget {
         }
     }
 
-    /// Books a block that `log` took, and makes room if need be.
-    pub fn tail_grew(&self, log: &Log, bytes: usize) {
-        if bytes == 0 {
-            return;
-        }
-        self.tail.set(self.tail.get() + bytes);
-        self.blocks.borrow_mut().push_back(log.me.clone());
-        self.evict(EVICTION_TRIES);
+    /// Books the memory that `log` took, and makes room if need be.
+    pub fn tail_grew(&self, log: &Log, taken: Taken) {
+        self.tail.set(self.tail.get() + taken.bytes);
+        let blocks = std::iter::repeat_n(&log.me, taken.blocks).cloned();
+        self.blocks.borrow_mut().extend(blocks);
+        self.evict(EVICTION_TRIES * taken.blocks);
     }
 
     pub fn tail_shrank(&self, bytes: usize) {

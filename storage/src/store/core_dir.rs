@@ -18,6 +18,7 @@ use crate::dir::{self, DataDir, PartitionName};
 use crate::error::Offline;
 use crate::files::Files;
 use crate::journal::writer::Journal;
+use crate::knobs::ENTRY_OVERHEAD;
 use crate::log::Log;
 use crate::log::ahead::ReadAhead;
 use crate::table::TableWriter;
@@ -110,7 +111,7 @@ impl CoreDir {
     }
 
     pub fn unit_bytes_max(&self) -> usize {
-        self.journal.borrow().payload_max() - (64 << 10)
+        self.journal.borrow().payload_max() - ENTRY_OVERHEAD
     }
 
     pub fn pin(&self, bytes: usize) {

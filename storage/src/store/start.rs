@@ -21,14 +21,14 @@ use crate::error::OpenError;
 use crate::files::{Access, Files};
 use crate::journal::entry::{Chain, LogKey};
 use crate::journal::writer::{Journal, prepare_rest};
-use crate::knobs::{BLOCK, LogConfig, StorageOptions};
+use crate::knobs::{BLOCK, ENTRY_OVERHEAD, LogConfig, StorageOptions};
 use crate::log::ahead::ReadAhead;
 use crate::log::read::READS_AT_ONCE;
 use crate::log::{Index, Log, LogState, Segment};
 use crate::recovery::{Recovered, Run, SeedDir, directory_tag};
 use crate::segment::SegmentInfo;
 use crate::table::{CLOSED, READY, Row, TableName, TableWriter};
-use crate::tail::Tail;
+use crate::tail::{Tail, Taken};
 
 /// Wait before the journal's files are tried again where there is no space for them.
 const RETRY: Duration = Duration::from_millis(500);
@@ -55,10 +55,13 @@ pub(crate) struct Common<'a> {
     pub instances: &'a Cell<u64>,
 }
 
-/// Bytes of one journal file, within what a device may carry.
+/// Bytes of one journal file: within what a device may carry, as far as two of the largest batches let it.
 pub(crate) fn journal_file_bytes(options: &StorageOptions, cores: u32) -> u64 {
+    const MIB: u64 = 1 << 20;
     let share = options.journal_bytes_max / u64::from(cores) / options.journal_files as u64;
-    options.journal_file_bytes.min(share).max(4 << 20) / (1 << 20) * (1 << 20)
+    let batches = 2 * (options.batch_bytes as u64 + ENTRY_OVERHEAD as u64);
+    let file = options.journal_file_bytes.min(share).max(4 * MIB) / MIB * MIB;
+    file.max(batches.next_multiple_of(MIB))
 }
 
 /// Files that a journal may grow to: no more than what memory may hold of it would fill, or a start should have to read.
@@ -284,7 +287,7 @@ fn restore(
         creating: false,
         unclean: !recovered.clean,
     };
-    let mut memory = 0;
+    let mut memory = Taken::default();
     if let Some(run) = last {
         state.dirty.push_back(run.range());
         let (tail, first_batch) = run.into_tail();

@@ -66,3 +66,19 @@ fn a_segment_ends_with_zeros_up_to_the_block() {
     assert_eq!(idle.pad(), 8192);
     assert_eq!((idle.start(), idle.end()), (8192, 8192));
 }
+
+#[test]
+fn of_any_tail_only_a_part_is_not_filled_yet() {
+    let mut tail = Tail::new(0);
+    let mut taken = Taken::default();
+    for _ in 0..20_000 {
+        let more = tail.append([&[1; 61], &[2; 200]]);
+        taken.blocks += more.blocks;
+        taken.bytes += more.bytes;
+        let filled = tail.end() as usize;
+        assert!(taken.bytes <= filled + filled / 2 + BLOCK as usize);
+    }
+    assert_eq!(tail.memory(), taken);
+    let large = tail.append([&vec![3; 5 << 20], &[]]);
+    assert!(large.blocks >= 4 && large.bytes >= 4 << 20);
+}
