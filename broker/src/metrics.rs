@@ -113,6 +113,7 @@ struct DirMetrics {
     flushes: Number,
     direct_bytes: Number,
     settled_bytes: Number,
+    read_bytes: Number,
     offline: Number,
     total_bytes: Number,
     usable_bytes: Number,
@@ -200,6 +201,7 @@ fn copy_once(shard: &Shard) {
         metrics.flushes.set(status.counts.flushes);
         metrics.direct_bytes.set(status.counts.direct_bytes);
         metrics.settled_bytes.set(status.counts.settled_bytes);
+        metrics.read_bytes.set(status.counts.read_bytes);
         metrics.offline.set(u64::from(status.offline.is_some()));
         metrics.total_bytes.set(status.total);
         metrics.usable_bytes.set(status.usable);

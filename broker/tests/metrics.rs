@@ -191,6 +191,7 @@ fn what_was_done_is_counted() {
     assert!(of_directory("journal_bytes_total", "core=\"0\",") >= 4096);
     assert!(of_directory("flushes_total", "core=\"0\",") >= 2);
     assert_eq!(of_directory("settled_bytes_total", "core=\"0\","), 0);
+    assert_eq!(of_directory("segment_read_bytes_total", "core=\"0\","), 0);
     assert_eq!(of_directory("directory_offline", ""), 0);
     assert!(of_directory("directory_usable_bytes", "") > 0);
 

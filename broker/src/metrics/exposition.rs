@@ -158,6 +158,12 @@ const DIRECTORY: &[Row<DirMetrics>] = &[
         Counter,
         |m| &m.settled_bytes,
     ),
+    (
+        "segment_read_bytes",
+        "Bytes of records read from segments, since memory did not have them",
+        Counter,
+        |m| &m.read_bytes,
+    ),
 ];
 
 /// Of a data directory, which all cores see alike.

@@ -19,7 +19,7 @@ use crate::store::event::Ahead;
 const WINDOW_BYTES_MIN: u64 = 64 * 1024;
 
 /// Read behind what is wanted: the next header says whether the offsets of the batch before it can be right.
-const BEHIND: u64 = HEADER as u64;
+pub(super) const BEHIND: u64 = HEADER as u64;
 
 /// Segments are read in pieces of at most this many bytes, [`READS_AT_ONCE`] at a time for all readers of a core and a data
 /// directory. A flush waits for what is being read when it begins: with 512 KiB a device still reads at about its full rate, and
@@ -471,15 +471,6 @@ impl Log {
         Ok(())
     }
 
-    /// Those bytes of a segment are all on the device, and no longer in memory.
-    pub(super) fn is_in_file(&self, base: i64, position: u64, len: u64) -> bool {
-        let state = self.state.borrow();
-        state.segment(base).is_some_and(|segment| {
-            let end = (segment.start + position).saturating_add(len);
-            end <= segment.end() && end <= state.flushed && end <= state.tail.start()
-        })
-    }
-
     /// `[position, position + len)` of a segment, cut at its flushed end: from its file below the tail, from the tail above.
     pub(super) async fn window(
         &self,
@@ -529,7 +520,9 @@ impl Log {
             let read_piece = async |range: Range<u64>| {
                 let _turn = self.dir.reads.take().await;
                 let read = segment::read_some(&file, Access::Direct, range.clone()).await?;
-                let whole = read.len() as u64 == range.end - range.start;
+                let len = read.len() as u64;
+                self.dir.counts.change(|counts| counts.read_bytes += len);
+                let whole = len == range.end - range.start;
                 Ok((read, whole))
             };
             for range in ranges.by_ref().take(READS_AT_ONCE) {
@@ -692,7 +685,7 @@ fn pieces_of(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 }
 
 /// Contiguous bytes of a segment.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Window {
     position: u64,
     parts: Vec<Bytes>,

@@ -13,6 +13,8 @@ pub struct DirCounts {
     pub direct_bytes: u64,
     /// Bytes that were settled: journalled first, and in their segments now.
     pub settled_bytes: u64,
+    /// Bytes of records read from segments, since memory did not have them.
+    pub read_bytes: u64,
 }
 
 /// Where they are counted.
