@@ -313,6 +313,7 @@ async fn first_core(
     apply::publish(&shard, image, records).await;
     listen_everywhere(&shard).await?;
     crate::banner::print(&config, &cores);
+    crate::host::advise(&config.log_dirs);
     let signal = pin!(ring.signal(&STOP_SIGNALS));
     match select(signal, pin!(last_directory_offline(&shard))).await {
         Either::Left((signal, _)) => signal.map_err(StartError::Thread)?,

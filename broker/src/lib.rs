@@ -31,6 +31,7 @@ pub mod config;
 mod controller;
 mod coordinator;
 mod handover;
+mod host;
 pub mod knobs;
 mod limits;
 mod metrics;

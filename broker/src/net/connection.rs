@@ -93,6 +93,7 @@ pub(crate) async fn serve(
         })
     });
     let writer = Box::pin(send_replies(shard, &socket, connection));
+    let reader = connection.replies.before_writer(reader);
     let (ending, ()) = futures_util::future::join(reader, writer).await;
     connection.replies.discard();
     if let Ending::Closed = ending {

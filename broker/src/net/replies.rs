@@ -6,7 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -69,6 +70,8 @@ pub(crate) struct Replies {
     bytes_max: usize,
     writer: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
+    /// The reader has its turn, and the writer has one after it.
+    reader_turn: Cell<bool>,
     /// In the shard's list of those a commit wakes.
     awaits_commit: Cell<bool>,
     /// No more requests come: the writer ends when the queue is empty.
@@ -90,10 +93,26 @@ impl Replies {
             bytes_max,
             writer: RefCell::default(),
             reader: RefCell::default(),
+            reader_turn: Cell::new(false),
             awaits_commit: Cell::new(false),
             finished: Cell::new(false),
             broken: Cell::new(false),
         })
+    }
+
+    /// The reader, whose task has the writer's turn after each of its own: it need not wake the writer, which would only have
+    /// the task run once more.
+    pub(crate) async fn before_writer<R>(
+        &self,
+        mut reader: Pin<Box<impl Future<Output = R>>>,
+    ) -> R {
+        poll_fn(|cx| {
+            self.reader_turn.set(true);
+            let turn = reader.as_mut().poll(cx);
+            self.reader_turn.set(false);
+            turn
+        })
+        .await
     }
 
     /// Gives the place that was taken last back: its request is not one.
@@ -226,6 +245,9 @@ impl Replies {
     }
 
     fn wake_writer(&self) {
+        if self.reader_turn.get() {
+            return;
+        }
         if let Some(waker) = self.writer.borrow_mut().take() {
             waker.wake();
         }

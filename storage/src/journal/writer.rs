@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use millstream_ring::{Buffer, File, Open, Ring, fs};
+use millstream_ring::{Buffer, Bytes, File, Open, Ring, fs};
 
 use super::JournalFileName;
 use super::entry::{Chain, EntryBuilder, LogKey};
@@ -312,7 +312,18 @@ pub(crate) async fn prepare_rest(file: &JournalFile) -> io::Result<()> {
 }
 
 async fn prepare(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let mut zeros = Buffer::with_capacity((to - from) as usize);
-    zeros.resize_zeroed((to - from) as usize);
-    file.write_at(vec![zeros.freeze()], from).await
+    let mut missing = (to - from) as usize;
+    let mut parts = Vec::new();
+    while missing > 0 {
+        let part = missing.min(ZEROS.0.len());
+        parts.push(Bytes::from_static(&ZEROS.0[..part]));
+        missing -= part;
+    }
+    file.write_at(parts, from).await
 }
+
+/// Never written, so they are one page of the kernel's and take no memory; aligned for O_DIRECT.
+static ZEROS: Zeros = Zeros([0; PREPARE_BYTES as usize]);
+
+#[repr(align(4096))]
+struct Zeros([u8; PREPARE_BYTES as usize]);
