@@ -130,6 +130,7 @@ fn half_a_gigabyte_is_enough_for_all_of_it() {
         // An hour of it must not fill the disk.
         "log.segment.bytes=16777216",
         "log.retention.bytes=67108864",
+        "message.max.bytes=8000000",
     ]);
     node.within = Some(cgroup.path.join("cgroup.procs"));
     node.start();
@@ -147,11 +148,10 @@ fn half_a_gigabyte_is_enough_for_all_of_it() {
     let next = Arc::new(AtomicUsize::new(0));
     let claim = [&(100 * MIB as i32).to_be_bytes()[..], &[0, 0, 0, 9]].concat();
     let begun = [&claim[..], &vec![0; 2 * MIB]].concat();
-    let large = request_frame(
-        PRODUCE,
-        &produce_request("load", 1, batch(&[&value]), -1),
-        1,
-    );
+    let [large, larger] = [(1, 900_000), (2, 7_000_000)].map(|(partition, bytes)| {
+        let batch = batch(&[&vec![1; bytes]]);
+        request_frame(PRODUCE, &produce_request("load", partition, batch, -1), 1)
+    });
     let fetch = request_frame(FETCH, &fetch_request("load", 0, 0, 0), 1);
     let metadata = request_frame(9, &MetadataRequest::default(), 1);
     let threads = vec![
@@ -166,11 +166,12 @@ fn half_a_gigabyte_is_enough_for_all_of_it() {
         again(&stop, move || {
             stuck(port, 1_000, &metadata[..metadata.len() / 2])
         }),
-        // Batches of 900 kB, pipelined, by a peer that does read.
+        // Batches of 900 kB and of several blocks of memory, pipelined, by a peer that does read.
         again(&stop, move || {
             let mut wire = Wire::connect(port);
-            (0..20).for_each(|_| wire.raw(&large));
-            let _ = (0..20).take_while(|_| wire.frame().is_some()).count();
+            let frames = || [&large; 8].into_iter().chain([&larger; 2]);
+            frames().for_each(|frame| wire.raw(frame));
+            let _ = frames().take_while(|_| wire.frame().is_some()).count();
         }),
     ];
     let (mut sent, mut slowest) = (0, Duration::ZERO);
