@@ -3,12 +3,13 @@
 mod harness;
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use harness::*;
-use millstream_ring::{Ring, block_on};
+use millstream_ring::block_on;
 use millstream_storage::{LogConfig, StorageOptions};
 use rand::Rng;
 
@@ -16,41 +17,27 @@ use rand::Rng;
 #[test]
 fn readers_at_different_speeds_get_all_of_it() {
     let dir = temp();
-    let models = written("readers at different speeds", dir.path(), 2, 1_500_000);
-    let path = dir.path().to_owned();
-    block_on(move |ring| async move {
-        read(
-            &ring,
-            path,
-            &models,
-            &[1, 70_000, 1 << 20, 1 << 20, 3 << 20],
-        )
-        .await;
-    });
+    let large = 200_000..1_500_000;
+    let models = written("readers at different speeds", dir.path(), 2, large);
+    read(dir.path(), models, &[1, 70_000, 1 << 20, 1 << 20, 3 << 20]);
 }
 
 /// Groups that read a topic again, at the same time and with the same configuration: the device gives it once.
 #[test]
 fn readers_of_the_same_speed_share_what_is_read() {
     let dir = temp();
-    let models = written("readers of the same speed", dir.path(), 1, 60_000);
-    let path = dir.path().to_owned();
-    block_on(move |ring| async move {
-        let bytes: usize = models
-            .iter()
-            .flat_map(|m| &m.batches)
-            .map(|b| b.bytes.len())
-            .sum();
-        let from_segments = read(&ring, path, &models, &[200_000; 8]).await;
-        assert!(
-            from_segments < bytes as u64 * 2,
-            "{from_segments} bytes read by eight readers of {bytes}"
-        );
-    });
+    let models = written("readers of the same speed", dir.path(), 1, 30_000..60_000);
+    let batches = models.iter().flat_map(|model| &model.batches);
+    let bytes: usize = batches.map(|batch| batch.bytes.len()).sum();
+    let from_segments = read(dir.path(), models, &[200_000; 8]);
+    assert!(
+        from_segments < bytes as u64 * 2,
+        "{from_segments} bytes read by eight readers of {bytes}"
+    );
 }
 
-/// What stands in `logs` logs after a clean stop, in batches of up to `batch_max` bytes.
-fn written(name: &str, path: &Path, logs: i32, batch_max: usize) -> Vec<ModelLog> {
+/// What stands in `logs` logs after a clean stop; one batch in twenty is a `large` one.
+fn written(name: &str, path: &Path, logs: i32, large: Range<usize>) -> Vec<ModelLog> {
     let seed = seed(name);
     let path = path.to_owned();
     block_on(move |ring| async move {
@@ -68,7 +55,7 @@ fn written(name: &str, path: &Path, logs: i32, batch_max: usize) -> Vec<ModelLog
         while created.iter().any(|(log, _)| log.log_end_offset() < 400) {
             for (log, model) in &mut created {
                 let bytes = match rng.random_range(0..20) {
-                    0 => rng.random_range(100..batch_max),
+                    0 => rng.random_range(large.clone()),
                     _ => rng.random_range(100..60_000),
                 };
                 let batch = batch(&mut rng, bytes, 1_000);
@@ -84,29 +71,31 @@ fn written(name: &str, path: &Path, logs: i32, batch_max: usize) -> Vec<ModelLog
 }
 
 /// Reads each log once for each of `read_bytes`, all at the same time; returns the bytes that came from segments.
-async fn read(ring: &Ring, path: PathBuf, models: &[ModelLog], read_bytes: &[usize]) -> u64 {
+fn read(path: &Path, models: Vec<ModelLog>, read_bytes: &'static [usize]) -> u64 {
     let options = StorageOptions {
         // A sixteenth of it is for what is read ahead, enough for some of the readers.
         tail_bytes: 64 << 20,
-        ..options(&path)
+        ..options(path)
     };
-    let store = start(ring, options).await;
-    let running = Rc::new(Cell::new(0));
-    for (n, model) in (0..).zip(models) {
-        let log = store.log(&log_id(n)).expect("it was recovered");
-        for &read_bytes in read_bytes {
-            let (log, model) = (log.clone(), model.clone());
-            let counted = running.clone();
-            counted.set(counted.get() + 1);
-            ring.spawn(async move {
-                verify(&log, &model, read_bytes).await;
-                counted.set(counted.get() - 1);
-            });
+    block_on(move |ring| async move {
+        let store = start(&ring, options).await;
+        let running = Rc::new(Cell::new(0));
+        for (n, model) in (0..).zip(models) {
+            let log = store.log(&log_id(n)).expect("it was recovered");
+            for &read_bytes in read_bytes {
+                let (log, model) = (log.clone(), model.clone());
+                let counted = running.clone();
+                counted.set(counted.get() + 1);
+                ring.spawn(async move {
+                    verify(&log, &model, read_bytes).await;
+                    counted.set(counted.get() - 1);
+                });
+            }
         }
-    }
-    while running.get() > 0 {
-        ring.sleep(Duration::from_millis(1)).await;
-    }
-    stop(ring, &store).await;
-    store.dirs().iter().map(|dir| dir.counts.read_bytes).sum()
+        while running.get() > 0 {
+            ring.sleep(Duration::from_millis(1)).await;
+        }
+        stop(&ring, &store).await;
+        store.dirs().iter().map(|dir| dir.counts.read_bytes).sum()
+    })
 }

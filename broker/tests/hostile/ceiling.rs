@@ -169,7 +169,7 @@ fn half_a_gigabyte_is_enough_for_all_of_it() {
         // Batches of 900 kB and of several blocks of memory, pipelined, by a peer that does read.
         again(&stop, move || {
             let mut wire = Wire::connect(port);
-            let frames = || [&large; 8].into_iter().chain([&larger; 2]);
+            let frames = || [&large; 20].into_iter().chain([&larger; 2]);
             frames().for_each(|frame| wire.raw(frame));
             let _ = frames().take_while(|_| wire.frame().is_some()).count();
         }),

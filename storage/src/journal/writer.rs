@@ -312,14 +312,9 @@ pub(crate) async fn prepare_rest(file: &JournalFile) -> io::Result<()> {
 }
 
 async fn prepare(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let mut missing = (to - from) as usize;
-    let mut parts = Vec::new();
-    while missing > 0 {
-        let part = missing.min(ZEROS.0.len());
-        parts.push(Bytes::from_static(&ZEROS.0[..part]));
-        missing -= part;
-    }
-    file.write_at(parts, from).await
+    let part = |at: u64| Bytes::from_static(&ZEROS.0[..(to - at).min(PREPARE_BYTES) as usize]);
+    let parts = (from..to).step_by(PREPARE_BYTES as usize).map(part);
+    file.write_at(parts.collect(), from).await
 }
 
 /// Never written, so they are one page of the kernel's and take no memory; aligned for O_DIRECT.
