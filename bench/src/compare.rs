@@ -81,7 +81,7 @@ pub struct Options {
     /// Seconds of load before each measurement.
     #[arg(long, default_value_t = 2.0)]
     warm_up: f64,
-    /// Seconds of load on each peer before the first round.
+    /// Seconds of load on each broker before the first round.
     #[arg(long, default_value_t = 60.0)]
     warm_up_seconds: f64,
     /// Log that a group reads from its start in W9, per system. Millstream may keep half of it in memory.
@@ -138,9 +138,7 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
         for system in &mut systems {
             eprintln!("{}: starting", system.name);
             system.start()?;
-            if system.needs_warm_up {
-                measure::warm_up(system, options)?;
-            }
+            measure::warm_up(system, options)?;
         }
         measure::measure(options, work.path(), &scenarios, &systems, &mut comparison);
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use millstream_protocol::uuid::Uuid;
-use millstream_ring::{CoreOptions, FreeMemory, Listener, MeshEnd, Ring};
+use millstream_ring::{CoreOptions, Listener, MemoryKeeper, MeshEnd, Ring};
 use millstream_state::controller::Image;
 use millstream_state::incremental_fetch::FetchSessions;
 use millstream_storage::{OpenError, Stopped, Store, StoreSeed};
@@ -55,7 +55,7 @@ const OFFLINE_LOOK: Duration = Duration::from_millis(500);
 /// Submission queue of each core's ring.
 const RING_ENTRIES: u32 = 1024;
 /// Between two looks for memory that became free.
-const FREE_MEMORY_LOOK: Duration = Duration::from_secs(20);
+const MEMORY_LOOK: Duration = Duration::from_secs(20);
 
 /// Exit code of a process that did not start.
 pub const EXIT_START: i32 = 2;
@@ -124,7 +124,7 @@ pub enum RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     millstream_ring::block_signals(&STOP_SIGNALS).map_err(StartError::Thread)?;
     die_together();
-    give_back_memory().map_err(StartError::Thread)?;
+    keep_memory().map_err(StartError::Thread)?;
     let cores = choose_cores(&config).map_err(RunError::from)?;
     millstream_ring::probe_for(cores.len()).map_err(StartError::from)?;
     limits::raise_open_files(cores.len()).map_err(StartError::from)?;
@@ -154,15 +154,15 @@ fn die_together() {
     }));
 }
 
-/// What became free and is kept for later goes back to the system, wherever it lies. Not by the cores, which have other work.
-fn give_back_memory() -> io::Result<()> {
-    let mut free = FreeMemory::default();
+/// Memory is made ready, and goes back to the system, wherever it lies. Not by the cores, which have other work.
+fn keep_memory() -> io::Result<()> {
+    let mut keeper = MemoryKeeper::default();
     std::thread::Builder::new()
         .name("memory".to_owned())
         .spawn(move || {
             loop {
-                std::thread::sleep(FREE_MEMORY_LOOK);
-                free.give_back();
+                keeper.keep_for(MEMORY_LOOK);
+                keeper.give_back();
             }
         })?;
     Ok(())

@@ -16,8 +16,9 @@ use crate::roofline::device::{self, Blocks, Kind};
 
 /// Files of deleted topics go in the background; the next run shall not pay for them.
 const DELETE_PAUSE: Duration = Duration::from_millis(1500);
-/// Load until a topic holds what it shall goes in pieces so long, so that what is to be less than a cache does not become more,
-const PREPARE_SECONDS: f64 = 0.4;
+/// Load until a topic holds what it shall goes in pieces so long at first and at most, so that what is to be less than a cache
+/// does not become more,
+const PREPARE_SECONDS: (f64, f64) = (0.1, 0.4);
 /// and so many at most.
 const PREPARE_MAX: usize = 450;
 /// The files of the device alone, in the directory of the comparison.
@@ -26,7 +27,7 @@ const NEW_FILE: &str = "device-new";
 /// Of the topic that every system has for the calibration.
 const CALIBRATION_TOPIC: &str = "calibration";
 
-/// Load on a system that becomes faster by running.
+/// Load on a system that becomes faster by running: a peer compiles its code, each of them touches its memory for the first time.
 pub fn warm_up(system: &System, options: &Options) -> Result<(), Fault> {
     eprintln!(
         "{}: {} s of load to warm it up",
@@ -356,8 +357,9 @@ fn recorded(outcome: Result<Outcome, Fault>) -> Run {
 
 /// Produces until so many bytes are acknowledged.
 fn fill(invocation: Invocation<'_>, command: &str, bytes: u64) -> Result<(), Fault> {
-    let piece = Invocation {
-        duration: PREPARE_SECONDS,
+    let (shortest, longest) = PREPARE_SECONDS;
+    let mut piece = Invocation {
+        duration: shortest,
         warm_up: 0.0,
         ..invocation
     };
@@ -371,11 +373,13 @@ fn fill(invocation: Invocation<'_>, command: &str, bytes: u64) -> Result<(), Fau
         if acknowledged >= bytes {
             return Ok(());
         }
+        let left = (bytes - acknowledged) as f64 / outcome.first.bytes.max(1) as f64;
+        piece.duration = (piece.duration * left).clamp(shortest, longest);
     }
     let (got, wanted) = (acknowledged >> 20, bytes >> 20);
     Err(format!(
         "only {got} of {wanted} MiB were taken in {:.0} s: --backlog-gib says how much",
-        PREPARE_MAX as f64 * PREPARE_SECONDS
+        PREPARE_MAX as f64 * longest
     )
     .into())
 }
@@ -432,5 +436,5 @@ pub fn minutes(options: &Options, scenarios: &[&Scenario], systems: usize) -> f6
         (systems + beside + alone) as f64
     });
     let rounds = runs.sum::<f64>() * options.rounds as f64 * run;
-    (rounds + options.warm_up_seconds * systems.saturating_sub(1) as f64) / 60.0
+    (rounds + options.warm_up_seconds * systems as f64) / 60.0
 }

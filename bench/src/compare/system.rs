@@ -25,8 +25,6 @@ pub struct System {
     pub name: String,
     /// `host:port`.
     pub address: String,
-    /// Whether it becomes faster by running.
-    pub needs_warm_up: bool,
     /// A sink has no topics to delete.
     keeps_nothing: bool,
     start: Start,
@@ -159,7 +157,6 @@ fn kafka_node(jars: &Path, class: &str, options: &Options, work: &Path) -> Resul
         start,
     );
     system.configuration += &text;
-    system.needs_warm_up = true;
     Ok(system)
 }
 
@@ -168,16 +165,13 @@ fn shell(name: &str, command: &str, options: &Options, work: &Path) -> Result<Sy
     let script = format!("export PORT={port} DIR='{}'; exec {command}", dir.display());
     let words = vec!["sh".to_owned(), "-c".to_owned(), script];
     let start = Start::on(&options.broker_cpus, words);
-    let mut system = System::new(name, port, dir, start);
-    system.needs_warm_up = true;
-    Ok(system)
+    Ok(System::new(name, port, dir, start))
 }
 
 fn outside(name: &str, address: &str, pid: Option<u32>) -> System {
     let mut system = System::new(name, 0, PathBuf::new(), Start::Outside);
     system.address = address.to_owned();
     system.outside_pid = pid;
-    system.needs_warm_up = true;
     system
 }
 
@@ -194,7 +188,6 @@ impl System {
         System {
             name: name.to_owned(),
             address: format!("127.0.0.1:{port}"),
-            needs_warm_up: false,
             keeps_nothing: false,
             start,
             dir,

@@ -1,8 +1,8 @@
 //! Memory for I/O: unique [`Buffer`]s, shared immutable [`Bytes`], append-only [`Block`]s.
 //!
-//! All three stand on one kind of allocation, which returns to a small free list of the thread that
-//! drops it. The list is last-in-first-out and bounded, because a receive buffer is only fast while it
-//! is still in the cache: rotating 16 x 1 MiB gave 10.9 GB/s, 128 x 1 MiB gave 5.7.
+//! Buffers return to a small free list of the thread that drops them. The list is last-in-first-out and bounded, because a
+//! receive buffer is only fast while it is still in the cache: rotating 16 x 1 MiB gave 10.9 GB/s, 128 x 1 MiB gave 5.7.
+//! Blocks, of which there are more than any cache holds, are pieces of their thread's [`arena`](crate::arena).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
@@ -10,6 +10,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+use crate::arena::Piece;
 
 /// The unit of direct I/O, and the alignment of every allocation of at least this size, in bytes.
 pub const BLOCK: usize = 4096;
@@ -175,6 +177,7 @@ unsafe impl Sync for Bytes {}
 /// What keeps the bytes alive. Never read through: only the ranges in `Bytes` are.
 enum Owner {
     Memory(#[expect(dead_code, reason = "held for its drop")] Memory),
+    Piece(#[expect(dead_code, reason = "held for its drop")] Piece),
     Vec(#[expect(dead_code, reason = "held for its drop")] Vec<u8>),
 }
 
@@ -288,18 +291,17 @@ pub struct Block {
 unsafe impl Send for Block {}
 
 impl Block {
-    /// Empty memory for at least `capacity` bytes, rounded up to whole [`BLOCK`]s.
+    /// Empty memory for at least `capacity` bytes, rounded up to a power of two of [`BLOCK`]s. Asserts that it is 2 MiB at most.
     ///
     /// Nothing is zeroed here: what was never appended is never seen, and [`Block::seal`] zeroes the
     /// few bytes it adds.
     pub fn new(capacity: usize) -> Block {
-        let memory = Memory::take(capacity.max(1).next_multiple_of(BLOCK));
-        let (ptr, capacity) = (memory.ptr, memory.capacity);
+        let piece = Piece::take(capacity);
         Block {
-            ptr,
+            ptr: piece.at(),
             len: 0,
-            capacity,
-            owner: Arc::new(Owner::Memory(memory)),
+            capacity: piece.capacity(),
+            owner: Arc::new(Owner::Piece(piece)),
         }
     }
 

@@ -1,32 +1,44 @@
-//! Memory that the allocator keeps for later, given back to the system.
+//! Memory that is kept for later: made ready where it will be wanted, given back to the system where it was not.
 //!
 //! glibc gives back by itself only what lies at the end of an arena. A million groups that came and went leave their pages
 //! resident for good where anything that lives on was allocated behind them: 150 MiB of 200.
 
+use std::time::Duration;
+
+use crate::arena;
+
 /// Less is not worth the page faults of its next use, in bytes.
 const WORTH_IT: usize = 16 << 20;
 
-/// Gives back what the allocator has free, now and then.
+/// Looks after the process's memory, from a thread that nobody waits for.
 #[derive(Debug, Default)]
-pub struct FreeMemory {
+pub struct MemoryKeeper {
     /// The least that was resident since memory was given back last.
     resident: usize,
 }
 
-impl FreeMemory {
-    /// Gives all free pages back, in all arenas, if at least 16 MiB are free and at least as much has become resident since that
-    /// was done last; whether it did. What is free alone does not tell: it counts pages that were given back already.
+impl MemoryKeeper {
+    /// Until `time` has passed, touches memory of [`Block`](crate::Block)s before it is wanted, and joins pages to huge ones. One
+    /// thread of a process does.
+    pub fn keep_for(&self, time: Duration) {
+        arena::keep_for(time);
+    }
+
+    /// Gives back what [`Block`](crate::Block)s left that nobody wanted between the last four calls. Of what the allocator has,
+    /// gives all free pages back if at least 16 MiB are free and at least as much has become resident since that was done
+    /// last; whether it did that. What is free alone does not tell: it counts pages that were given back already.
     ///
-    /// It takes each arena's lock for as long as it walks the arena's free blocks (malloc_trim(3)): some milliseconds for
-    /// each hundred MiB of small ones. Call it now and then, from a thread that nobody waits for.
+    /// It takes each of the allocator's locks for as long as it walks what is free there (malloc_trim(3)): some milliseconds
+    /// for each hundred MiB of small pieces. Call it now and then.
     pub fn give_back(&mut self) -> bool {
-        let resident = resident_bytes();
+        arena::give_back();
+        let resident = resident_bytes().saturating_sub(arena::held());
         self.resident = self.resident.min(resident);
         if free_bytes() < WORTH_IT || resident - self.resident < WORTH_IT {
             return false;
         }
         trim();
-        self.resident = resident_bytes();
+        self.resident = resident_bytes().saturating_sub(arena::held());
         true
     }
 }

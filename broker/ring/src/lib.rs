@@ -49,6 +49,7 @@ pub mod mailbox;
 pub mod sim;
 
 mod address;
+mod arena;
 mod buffer;
 mod driver;
 mod file;
@@ -69,7 +70,7 @@ mod turns;
 pub use crate::core::{CoreOptions, CoreThread, allowed_cpus, block_on, start};
 pub use buffer::{BLOCK, Block, Buffer, Bytes};
 pub use file::{File, Open};
-pub use heap::FreeMemory;
+pub use heap::MemoryKeeper;
 pub use lock::DirLock;
 pub use mailbox::{Mailbox, MeshEnd, mesh};
 pub use probe::{Denied, probe, probe_for};

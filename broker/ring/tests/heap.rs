@@ -1,6 +1,6 @@
 //! Alone in its process, whose memory it measures.
 
-use millstream_ring::FreeMemory;
+use millstream_ring::MemoryKeeper;
 
 const SMALL: usize = 500;
 const COUNT: usize = 400_000;
@@ -16,7 +16,7 @@ fn resident() -> usize {
 /// In an arena of its own, as each core has one, one block in a thousand lives on.
 #[test]
 fn what_is_free_below_what_is_used_goes_back() {
-    let mut free = FreeMemory::default();
+    let mut free = MemoryKeeper::default();
     free.give_back();
     let before = resident();
     let kept = std::thread::spawn(|| {
