@@ -1,6 +1,6 @@
 //! Memory of [`Block`](crate::Block)s: pieces of many sizes, much of it, always wanted again.
 //!
-//! Each thread has an arena. It takes address space in spans, splits it in halves down to one page, and joins halves again
+//! Each thread has an arena. It takes address space in spans, splits it in halves down to one block, and joins halves again
 //! when both are free (buddies).
 //!
 //! Memory touched for the first time costs page faults, which in a virtual machine whose host has to find each page are dearer
@@ -8,7 +8,7 @@
 //! [`MemoryKeeper`](crate::MemoryKeeper) goes back, in whole chunks. Where a thread's memory grows, the keeper touches
 //! chunks before they are wanted. And it joins their pages to huge ones later, a few at a time: a device takes 1 MiB of them
 //! as one piece, and copies look up fewer addresses. Huge pages from the start would be cleared 2 MiB at a time, by
-//! whoever touches them first.
+//! whoever touches them first (so they are where `transparent_hugepage/enabled` says `always`).
 //!
 //! A piece may be dropped in any thread and returns to the arena it came from: readers on other cores hold views.
 
@@ -28,7 +28,7 @@ use crate::buffer::BLOCK;
 pub(crate) const CHUNK: usize = 2 << 20;
 /// Address space taken at once, in bytes: few mappings, however much memory there is.
 const SPAN: usize = if cfg!(miri) { CHUNK } else { 64 << 20 };
-/// Sizes of pieces: pages, doubled up to a chunk.
+/// Sizes of pieces: blocks, doubled up to a chunk.
 const ORDERS: usize = (CHUNK / BLOCK).ilog2() as usize + 1;
 /// Looks during which memory must not have been wanted until it goes back.
 const LOOKS: usize = 3;
@@ -49,7 +49,7 @@ thread_local! {
     static OF_THREAD: Arc<Arena> = Arena::new();
 }
 
-/// Gives back what no arena's thread has wanted during the last [`LOOKS`] calls, this one included.
+/// Gives back what no arena's thread has wanted between the last [`LOOKS`] calls and one more, this one included.
 pub(crate) fn give_back() {
     all().iter().for_each(|arena| arena.give_back());
 }
@@ -65,7 +65,8 @@ pub(crate) fn keep_for(time: Duration) {
     let end = Instant::now() + time;
     let (mut joined, mut next) = (None, Instant::now());
     while Instant::now() < end {
-        all().iter().for_each(|arena| arena.make_ready());
+        let arenas = all();
+        let made = arenas.iter().filter(|arena| arena.make_ready()).count();
         if Instant::now() >= next {
             let begin = Instant::now();
             joined = join_next(joined);
@@ -74,12 +75,14 @@ pub(crate) fn keep_for(time: Duration) {
                 None => end,
             };
         }
-        thread::park_timeout(next.min(end).saturating_duration_since(Instant::now()));
+        if made == 0 {
+            thread::park_timeout(next.min(end).saturating_duration_since(Instant::now()));
+        }
     }
 }
 
-/// Joins the pages of the first chunk behind `last`, if there is one. Where the kernel has its hands on one of the pages, the
-/// chunk stays as it is until another time.
+/// Joins the pages of the first chunk behind `last`, if there is one. Where the kernel cannot, for it has its hands on one of them
+/// or no huge page, the chunk stays as it is until another time.
 fn join_next(last: Option<NonNull<u8>>) -> Option<NonNull<u8>> {
     let arenas = all();
     let chunks = arenas.iter().filter_map(|arena| {
@@ -167,27 +170,26 @@ impl Arena {
         at
     }
 
-    // The lock is not held while the kernel works: the arena's thread never waits for that.
+    // The lock is not held while the kernel works for the keeper.
 
-    fn make_ready(&self) {
-        loop {
-            let Some(chunk) = self.lock().take_to_make_ready() else {
-                return;
-            };
+    /// Touches a chunk, if one should be ready that is not; whether it did.
+    fn make_ready(&self) -> bool {
+        let chunk = self.lock().take_to_make_ready();
+        if let Some(chunk) = chunk {
             touch(chunk);
             self.lock().insert_ready(chunk);
         }
+        chunk.is_some()
     }
 
     fn give_back(&self) {
-        let mut surplus = self.lock().look();
-        while surplus >= CHUNK {
+        let surplus = self.lock().look();
+        for _ in 0..surplus {
             let Some(chunk) = self.lock().take_last_chunk() else {
                 return;
             };
             discard(chunk);
             self.lock().insert_cold(chunk);
-            surplus -= CHUNK;
         }
     }
 }
@@ -208,7 +210,7 @@ struct Pieces {
     spans: Vec<NonNull<u8>>,
     /// More chunks are used since enough of them were ready.
     grows: bool,
-    /// The least of `free_bytes` in each of the times between the last looks, the newest first.
+    /// The fewest whole chunks that were free in each of the times between the last looks, the newest first.
     least: [usize; LOOKS],
 }
 
@@ -232,7 +234,7 @@ impl Pieces {
             from -= 1;
             self.insert(buddy(at, from), from);
         }
-        self.least[0] = self.least[0].min(self.free_bytes);
+        self.least[0] = self.least[0].min(self.whole());
         (at, fitting.is_none())
     }
 
@@ -268,9 +270,14 @@ impl Pieces {
             let chunks = (0..SPAN / CHUNK).map(|n| unsafe { span.add(n * CHUNK) });
             self.cold.extend(chunks);
         }
-        let chunk = self.cold.pop_first().expect("a span has chunks");
+        let chunk = self.pop_cold();
+        chunk.expect("a span has chunks")
+    }
+
+    fn pop_cold(&mut self) -> Option<NonNull<u8>> {
+        let chunk = self.cold.pop_first()?;
         self.small.insert(chunk);
-        chunk
+        Some(chunk)
     }
 
     fn small_behind(&self, last: Option<NonNull<u8>>) -> Option<NonNull<u8>> {
@@ -283,12 +290,14 @@ impl Pieces {
         self.cold.insert(chunk);
     }
 
-    /// A chunk without memory, if one should be ready that is not.
+    /// A chunk without memory, if one should be ready that is not. No address space is taken for what nobody wants yet.
     fn take_to_make_ready(&mut self) -> Option<NonNull<u8>> {
         let used = self.held() - self.free_bytes;
         let wanted = (used / READY_PART).min(READY_MAX) / CHUNK;
         self.grows &= self.ready.len() < wanted;
-        self.grows.then(|| self.take_cold())
+        let chunk = self.grows.then(|| self.pop_cold()).flatten();
+        self.grows &= chunk.is_some();
+        chunk
     }
 
     fn insert_ready(&mut self, chunk: NonNull<u8>) {
@@ -301,15 +310,20 @@ impl Pieces {
         let unused = self.ready.pop_last();
         let chunk = unused.or_else(|| self.free[ORDERS - 1].pop_last())?;
         self.free_bytes -= CHUNK;
-        self.least[0] = self.least[0].min(self.free_bytes);
+        self.least[0] = self.least[0].min(self.whole());
         Some(chunk)
     }
 
-    /// Bytes that were free all the time during the last looks. Another time begins.
+    /// Chunks that are free as a whole and have memory.
+    fn whole(&self) -> usize {
+        self.free[ORDERS - 1].len() + self.ready.len()
+    }
+
+    /// Chunks that were free all the time during the last looks. Another time begins.
     fn look(&mut self) -> usize {
         let least = self.least.into_iter().min().unwrap_or(0);
         self.least.rotate_right(1);
-        self.least[0] = self.free_bytes;
+        self.least[0] = self.whole();
         least
     }
 
@@ -320,9 +334,8 @@ impl Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        let whole = self.free[ORDERS - 1].len() + self.ready.len() + self.cold.len();
         assert!(
-            whole * CHUNK == self.spans.len() * SPAN,
+            (self.whole() + self.cold.len()) * CHUNK == self.spans.len() * SPAN,
             "an arena ends after its pieces"
         );
         self.spans.drain(..).for_each(unmap_span);
@@ -382,12 +395,15 @@ fn touch(chunk: NonNull<u8>) {
     unsafe { libc::madvise(chunk.as_ptr().cast(), CHUNK, libc::MADV_POPULATE_WRITE) };
 }
 
-/// Has the kernel join a chunk's pages to a huge one (madvise(2)); false where it cannot at this moment.
+/// Has the kernel join a chunk's pages to a huge one (madvise(2)); false where it cannot at this moment, true also where it never
+/// will, or the chunk has no memory.
 #[cfg(not(miri))]
 fn join(chunk: NonNull<u8>) -> bool {
+    /// Since Linux 6.1; libc knows it for some targets only.
+    const MADV_COLLAPSE: libc::c_int = 25;
     // SAFETY: a whole chunk, mapped as long as its arena is; joining changes no byte.
-    let done = unsafe { libc::madvise(chunk.as_ptr().cast(), CHUNK, libc::MADV_COLLAPSE) };
-    done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EAGAIN)
+    let done = unsafe { libc::madvise(chunk.as_ptr().cast(), CHUNK, MADV_COLLAPSE) };
+    done == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
 /// The kernel takes the memory of a free chunk; its address space stays (madvise(2)).

@@ -18,10 +18,10 @@ fn memory(field: &str) -> usize {
 }
 
 fn filled(mib: usize) -> Vec<Block> {
-    let zeros = vec![7; MIB];
+    let sevens = vec![7; MIB];
     let one = || {
         let mut block = Block::new(MIB);
-        block.append(&zeros);
+        block.append(&sevens);
         block
     };
     (0..mib).map(|_| one()).collect()
