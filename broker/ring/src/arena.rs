@@ -27,7 +27,7 @@ use crate::buffer::BLOCK;
 /// Largest piece, in bytes, and the unit that goes back to the system: a huge page of x86-64.
 pub(crate) const CHUNK: usize = 2 << 20;
 /// Address space taken at once, in bytes: few mappings, however much memory there is.
-const SPAN: usize = if cfg!(miri) { CHUNK } else { 64 << 20 };
+const SPAN: usize = 64 << 20;
 /// Sizes of pieces: blocks, doubled up to a chunk.
 const ORDERS: usize = (CHUNK / BLOCK).ilog2() as usize + 1;
 /// Looks during which memory must not have been wanted until it goes back.

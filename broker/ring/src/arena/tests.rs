@@ -72,19 +72,22 @@ fn what_nobody_wanted_goes_back_and_what_was_wanted_stays() {
     give(take(8));
     assert_eq!(held(), 8, "what went back can be used again");
     // Pieces that lie free beside others are no chunks.
-    let pieces: Vec<_> = (0..8 * CHUNK / BLOCK).map(|_| arena.take(0)).collect();
-    let (every_other, others): (Vec<_>, Vec<_>) = pieces
+    let halves: Vec<_> = (0..16).map(|_| arena.take(ORDERS - 2)).collect();
+    let (first, second): (Vec<_>, Vec<_>) = halves
         .into_iter()
-        .partition(|at| at.addr().get() % (2 * BLOCK) == 0);
-    every_other
-        .into_iter()
-        .for_each(|at| arena.lock().give(at, 0));
+        .partition(|at| at.addr().get().is_multiple_of(CHUNK));
+    let give_halves = |halves: Vec<_>| {
+        halves
+            .into_iter()
+            .for_each(|at| arena.lock().give(at, ORDERS - 2));
+    };
+    give_halves(first);
     for _ in 0..=LOOKS {
         give(take(1));
         arena.give_back();
     }
     assert_eq!(held(), 9, "one chunk was wanted again and again");
-    others.into_iter().for_each(|at| arena.lock().give(at, 0));
+    give_halves(second);
     (0..=LOOKS).for_each(|_| arena.give_back());
     assert_eq!(held(), 0);
 }
