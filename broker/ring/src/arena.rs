@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use crate::buffer::BLOCK;
 
 /// Largest piece, in bytes, and the unit that goes back to the system: a huge page of x86-64.
-pub(crate) const CHUNK: usize = 2 << 20;
+const CHUNK: usize = 2 << 20;
 /// Address space taken at once, in bytes: few mappings, however much memory there is.
 const SPAN: usize = 64 << 20;
 /// Sizes of pieces: blocks, doubled up to a chunk.
