@@ -12,6 +12,8 @@
 //!
 //! A piece may be dropped in any thread and returns to the arena it came from: readers on other cores hold views.
 
+mod rest;
+
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::BTreeSet;
 use std::io;
@@ -22,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use self::rest::Rest;
 use crate::buffer::BLOCK;
 
 /// Largest piece, in bytes, and the unit that goes back to the system: a huge page of x86-64.
@@ -35,10 +38,6 @@ const LOOKS: usize = 3;
 /// Of what an arena uses, so large a part is made ready when it grows, within [`READY_MAX`] bytes.
 const READY_PART: usize = 8;
 const READY_MAX: usize = 32 << 20;
-/// After joining a chunk's pages the keeper rests so many times as long as that took: a fraction of a millisecond, or some
-/// milliseconds where a host has to find memory.
-const REST: u32 = 10;
-
 /// All arenas whose thread or memory is still there.
 static ARENAS: Mutex<Vec<Weak<Arena>>> = Mutex::new(Vec::new());
 
@@ -63,20 +62,18 @@ pub(crate) fn held() -> usize {
 pub(crate) fn keep_for(time: Duration) {
     *unpoisoned(&KEEPER) = Some(thread::current());
     let end = Instant::now() + time;
-    let (mut joined, mut next) = (None, Instant::now());
+    let (mut joined, mut rest) = (None, Some(Rest::after(Duration::ZERO)));
     while Instant::now() < end {
         let arenas = all();
         let made = arenas.iter().filter(|arena| arena.make_ready()).count();
-        if Instant::now() >= next {
+        if rest.as_mut().is_some_and(Rest::is_over) {
             let begin = Instant::now();
             joined = join_next(joined);
-            next = match joined {
-                Some(_) => Instant::now() + begin.elapsed() * REST,
-                None => end,
-            };
+            rest = joined.map(|_| Rest::after(begin.elapsed()));
         }
         if made == 0 {
-            thread::park_timeout(next.min(end).saturating_duration_since(Instant::now()));
+            let next = rest.as_ref().map_or(end, Rest::next_look).min(end);
+            thread::park_timeout(next.saturating_duration_since(Instant::now()));
         }
     }
 }

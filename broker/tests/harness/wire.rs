@@ -1,7 +1,7 @@
 //! Kafka's protocol spoken by hand, for what no well-behaved client does.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use millstream_protocol::api::{self, ApiRow};
@@ -21,6 +21,7 @@ use millstream_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData,
 };
+use rustix::net;
 
 /// Far above what any answer takes: a busy machine must not fail a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +39,17 @@ impl Wire {
     pub fn connect(port: u16) -> Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the broker listens");
         Wire::over(stream)
+    }
+
+    /// From an address of its own: one address has no more than some 14,000 quick connections a minute to give, and the
+    /// kernel looks at all of them before it says so.
+    pub fn connect_from(address: Ipv4Addr, port: u16) -> Wire {
+        let kind = net::SocketType::STREAM;
+        let socket = net::socket(net::AddressFamily::INET, kind, None).expect("a socket");
+        net::bind(&socket, &SocketAddrV4::new(address, 0)).expect("all of 127/8 is here");
+        let broker = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        net::connect(&socket, &broker).expect("the broker listens");
+        Wire::over(socket.into())
     }
 
     pub fn over(stream: TcpStream) -> Wire {

@@ -1,7 +1,10 @@
 //! A healthy producer while others misbehave. That every record is answered is asserted; how long the answers take is
 //! printed: `MILLSTREAM_PEERS=10000 MILLSTREAM_BESIDE_SECONDS=20` with a release build on a quiet machine gives figures.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,32 +27,61 @@ fn seconds() -> u64 {
     std::env::var("MILLSTREAM_BESIDE_SECONDS").map_or(1, |text| text.parse().expect("a number"))
 }
 
-/// Latencies of a producer, counted from the moment at which a record was due: a stall hides nothing.
+/// The p99 of a producer's records. Beside it a thread, which has nothing to do with the broker, writes a block and flushes
+/// it as often: its p99 is what the machine alone makes of the load.
 fn beside(node: &Node, what: &str) -> Duration {
+    thread::scope(|scope| {
+        let device = scope.spawn(|| {
+            let file = tempfile::tempfile().expect("a temporary file");
+            write_and_flush(&file);
+            paced(|| write_and_flush(&file))
+        });
+        let producer = producer(node, what);
+        show(
+            &format!("{what}: the device"),
+            device.join().expect("it writes"),
+        );
+        show(what, producer)
+    })
+}
+
+fn write_and_flush(file: &File) {
+    let written = file.write_all_at(&[b'd'; 4096], 0);
+    written
+        .and_then(|()| file.sync_data())
+        .expect("the device takes a block");
+}
+
+fn producer(node: &Node, what: &str) -> Vec<Duration> {
     let mut good = node.connect();
     let mut records = BatchBuilder::new(Codec::None, 0);
     records.push(0, None, Some(&[b'v'; 1024]), &[]);
     let records = records.finish(0);
+    paced(|| {
+        let produced = good.produce("good", 0, records.clone());
+        assert_eq!(produced.error_code, 0, "{what}: {produced:?}");
+    })
+}
+
+/// How long after the moment at which it was due each of these was done: a stall hides nothing.
+fn paced(mut each: impl FnMut()) -> Vec<Duration> {
     let count = seconds() * 1000 / EVERY.as_millis() as u64;
     let begun = Instant::now();
-    let mut latencies: Vec<Duration> = (0..count as u32)
-        .map(|number| {
-            let due = begun + EVERY * number;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            let produced = good.produce("good", 0, records.clone());
-            assert_eq!(produced.error_code, 0, "{what}: {produced:?}");
-            due.elapsed()
-        })
-        .collect();
+    let latency = |number| {
+        let due = begun + EVERY * number;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        each();
+        due.elapsed()
+    };
+    (0..count as u32).map(latency).collect()
+}
+
+fn show(what: &str, mut latencies: Vec<Duration>) -> Duration {
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    println!(
-        "{what}: p50 {:?}, p99 {:?}, most {:?}",
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
-    at(0.99)
+    let (p50, p99, most) = (at(0.5), at(0.99), at(1.0));
+    println!("{what}: p50 {p50:?}, p99 {p99:?}, most {most:?}");
+    p99
 }
 
 /// Runs `peer` again and again at the lowest priority, which leaves the processor to the producer, until `work` is done.
@@ -140,8 +172,10 @@ fn a_healthy_producer_is_served_beside_every_flood() {
     p99.push(("unread", beside(&node, "100 that never read")));
     drop(unread);
 
+    let hosts = AtomicU32::new(0);
     let storm = |number: usize| {
-        let mut wire = node.connect();
+        let host = hosts.fetch_add(1, Ordering::Relaxed) % 250;
+        let mut wire = Wire::connect_from(Ipv4Addr::new(127, 0, 1, 1 + host as u8), node.port);
         if number.is_multiple_of(2) {
             wire.raw(&half);
             assert!(wire.frame().is_some());

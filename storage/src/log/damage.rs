@@ -156,4 +156,12 @@ impl Source for InLog<'_> {
         parts.iter().for_each(|part| joined.extend_from_slice(part));
         Ok(joined.freeze())
     }
+
+    /// The file may end before what memory has begins.
+    fn resumes_behind(&self, position: u64) -> Option<u64> {
+        let state = self.log.state.borrow();
+        let start = state.segment(self.base)?.start;
+        let in_memory = state.tail.start().checked_sub(start)?;
+        (in_memory > position).then_some(in_memory)
+    }
 }

@@ -98,6 +98,9 @@ pub struct Bounds {
 pub trait Source {
     /// The bytes of a part of the segment, or what there is of them.
     async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes>;
+
+    /// Where there is something again, behind a place where nothing is.
+    fn resumes_behind(&self, position: u64) -> Option<u64>;
 }
 
 /// A segment that is a file, and nothing else.
@@ -112,6 +115,10 @@ impl Source for InFile {
     async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes> {
         read_some(&self.file, self.access, range).await
     }
+
+    fn resumes_behind(&self, _position: u64) -> Option<u64> {
+        None
+    }
 }
 
 /// The way through a segment.
@@ -123,8 +130,9 @@ pub struct Survey<'a, S> {
     position: u64,
     /// The offset that follows what was seen.
     next: i64,
+    /// What there is of a part of the segment, from its start on.
     window: Bytes,
-    window_at: u64,
+    part: Range<u64>,
 }
 
 impl<'a, S: Source> Survey<'a, S> {
@@ -137,7 +145,7 @@ impl<'a, S: Source> Survey<'a, S> {
             next: bounds.offsets.start,
             bounds,
             window: Bytes::new(),
-            window_at: 0,
+            part: 0..0,
         }
     }
 
@@ -237,26 +245,36 @@ impl<'a, S: Source> Survey<'a, S> {
                 return Ok(Some((behind, header)));
             }
         }
-        for behind in at + 1..self.bounds.bytes.saturating_sub(batch::HEADER as u64) {
+        let mut behind = at + 1;
+        while behind + batch::HEADER as u64 <= self.bounds.bytes {
             let head = self.bytes(behind, batch::HEADER as u64).await?;
-            if head.get(MAGIC_AT) == Some(&2)
+            if head.len() < batch::HEADER {
+                let Some(resumes) = self.source.resumes_behind(behind) else {
+                    return Ok(None);
+                };
+                behind = resumes;
+                continue;
+            }
+            if head[MAGIC_AT] == 2
                 && let Ok(header) = self.batch(behind).await?
             {
                 return Ok(Some((behind, header)));
             }
+            behind += 1;
         }
         Ok(None)
     }
 
     /// `len` bytes from `at` on, or what the file has of them.
     async fn bytes(&mut self, at: u64, len: u64) -> io::Result<&[u8]> {
-        let window_end = self.window_at + self.window.len() as u64;
-        if at < self.window_at || at + len > window_end {
+        if at < self.part.start || at + len > self.part.end {
             let end = self.bounds.bytes.min(at + len.max(WINDOW));
             self.window = self.source.bytes(at..end).await?;
-            self.window_at = at;
+            let found = at + self.window.len() as u64;
+            let resumes = self.source.resumes_behind(found);
+            self.part = at..end.min(resumes.unwrap_or(end));
         }
-        let from = (at - self.window_at) as usize;
+        let from = self.window.len().min((at - self.part.start) as usize);
         let to = self.window.len().min(from + len as usize);
         Ok(&self.window[from..to])
     }
@@ -267,4 +285,114 @@ pub fn epoch_fits(epochs: &Epochs, header: &BatchHeader) -> bool {
     let known = epochs.epoch_at(header.base_offset);
     header.partition_leader_epoch == -1
         || known.is_none_or(|epoch| epoch == header.partition_leader_epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use millstream_protocol::batch::BatchBuilder;
+    use millstream_protocol::compress::Codec;
+    use millstream_ring::{Buffer, block_on};
+
+    use super::*;
+
+    /// A file that ends early, and memory that has what stands from some place on.
+    struct Torn {
+        file: Vec<u8>,
+        memory: Vec<u8>,
+        memory_at: u64,
+        reads: Cell<usize>,
+    }
+
+    impl Source for &Torn {
+        async fn bytes(&self, range: Range<u64>) -> io::Result<Bytes> {
+            self.reads.set(self.reads.get() + 1);
+            let (part, starts) = match range.start < self.memory_at {
+                true => (&self.file, 0),
+                false => (&self.memory, self.memory_at),
+            };
+            let within = |at: u64| part.len().min((at - starts) as usize);
+            let found = &part[within(range.start)..within(range.end)];
+            let mut bytes = Buffer::with_capacity(found.len());
+            bytes.extend_from_slice(found);
+            Ok(bytes.freeze())
+        }
+
+        fn resumes_behind(&self, position: u64) -> Option<u64> {
+            let more = !self.memory.is_empty() && position < self.memory_at;
+            more.then_some(self.memory_at)
+        }
+    }
+
+    fn batches(offsets: Range<i64>) -> Vec<u8> {
+        let batch = |offset| {
+            let mut batch = BatchBuilder::new(Codec::None, 0);
+            batch.push(0, None, Some(b"value"), &[]);
+            batch.finish(offset)
+        };
+        offsets.flat_map(batch).collect()
+    }
+
+    /// Offsets of the batches, then of what is damaged, and how often something was read.
+    fn survey(torn: Torn, bounds: Bounds) -> (Vec<i64>, Vec<(i64, i64)>, usize) {
+        block_on(async move |_| {
+            let epochs = Epochs::default();
+            let mut survey = Survey::new(&torn, bounds, &epochs);
+            let (mut whole, mut damaged) = (Vec::new(), Vec::new());
+            while let Some(stretch) = survey.next().await.expect("it can be read") {
+                match stretch {
+                    Stretch::Batch(_, header) => whole.push(header.base_offset),
+                    Stretch::Damage(Damage { offsets, .. }) => {
+                        damaged.push((offsets.start, offsets.end));
+                    }
+                }
+            }
+            (whole, damaged, torn.reads.get())
+        })
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_read_byte_by_byte() {
+        let mut file = batches(0..2);
+        file.pop();
+        let torn = Torn {
+            file,
+            memory: Vec::new(),
+            memory_at: u64::MAX,
+            reads: Cell::new(0),
+        };
+        let bounds = Bounds {
+            bytes: 1 << 30,
+            offsets: 0..1000,
+        };
+        let (whole, damaged, reads) = survey(torn, bounds);
+        assert_eq!((whole, damaged), (vec![0], vec![(1, 1000)]));
+        assert!(reads < 10, "{reads}");
+    }
+
+    #[test]
+    fn behind_what_is_not_there_memory_goes_on() {
+        for missing in [1, batch::HEADER as u64, 10 * WINDOW] {
+            let (file, memory) = (batches(0..2), batches(5..7));
+            let memory_at = file.len() as u64 + missing;
+            let bounds = Bounds {
+                bytes: memory_at + memory.len() as u64,
+                offsets: 0..7,
+            };
+            let torn = Torn {
+                file,
+                memory,
+                memory_at,
+                reads: Cell::new(0),
+            };
+            let (whole, damaged, reads) = survey(torn, bounds);
+            assert_eq!(
+                (whole, damaged),
+                (vec![0, 1, 5, 6], vec![(2, 5)]),
+                "{missing}"
+            );
+            assert!(reads < 10, "{reads}");
+        }
+    }
 }
