@@ -17,12 +17,18 @@ use millstream_protocol::error::ErrorCode;
 use millstream_protocol::messages::create_topics::{
     CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
+use millstream_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+};
 use millstream_protocol::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 /// Set for the inner run: where the small file system is. Temporary files go there as well.
 const DIR: &str = "MILLSTREAM_FULL_DIR";
 const NAME: &str = "a_full_device_deletes_topics_and_goes_on";
 const DEVICE_MIB: u64 = 256;
+/// Partitions enough for some to be on each core.
+const SPREAD: i32 = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn on_small_device() {
@@ -51,10 +57,10 @@ fn take_all(path: &Path) {
     }
 }
 
-fn create(wire: &mut Wire, name: &str) -> i16 {
+fn create(wire: &mut Wire, name: &str, partitions: i32) -> i16 {
     let topic = CreatableTopic {
         name: name.into(),
-        num_partitions: 1,
+        num_partitions: partitions,
         replication_factor: 1,
         ..Default::default()
     };
@@ -77,6 +83,31 @@ fn delete(wire: &mut Wire, name: &str) -> i16 {
     response.responses[0].error_code
 }
 
+fn delete_records(wire: &mut Wire, name: &str, offset: i64) -> i16 {
+    let partition = DeleteRecordsPartition {
+        partition_index: 0,
+        offset,
+    };
+    let topic = DeleteRecordsTopic {
+        name: name.into(),
+        partitions: vec![partition],
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![topic],
+        timeout_ms: 30_000,
+    };
+    let response: DeleteRecordsResponse = wire.ask(2, &request);
+    response.topics[0].partitions[0].error_code
+}
+
+/// Each has its journals: all of them would need a larger device on a larger machine.
+fn two_cores() -> String {
+    let allowed = sched_getaffinity(None).expect("this process runs somewhere");
+    let all = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
+    let two: Vec<String> = all.take(2).map(|cpu| cpu.to_string()).collect();
+    two.join(",")
+}
+
 #[test]
 fn a_full_device_deletes_topics_and_goes_on() {
     let Some(dir) = std::env::var_os(DIR) else {
@@ -86,13 +117,23 @@ fn a_full_device_deletes_topics_and_goes_on() {
         "log.dir.reserve.bytes=16777216",
         "log.segment.bytes=4194304",
         "log.segment.delete.delay.ms=0",
+        "journal.file.bytes=4194304",
+        &format!("cores={}", two_cores()),
     ]);
     let mut wire = node.connect();
     wire.create("large", 1);
     wire.create("small", 1);
     let value = vec![7; 500_000];
+    let records: Vec<&[u8]> = vec![b"a record"; 6_000];
+    assert_eq!(wire.produce("small", 0, batch(&records)).error_code, 0);
     for _ in 0..80 {
         assert_eq!(wire.produce("large", 0, batch(&[&value])).error_code, 0);
+    }
+    // Of these the journal alone has the bytes, and keeps them until they find room.
+    wire.create("dirty", SPREAD);
+    for partition in 0..SPREAD {
+        let stored = wire.produce("dirty", partition, batch(&[&value[..50_000]]));
+        assert_eq!(stored.error_code, 0);
     }
     take_all(&Path::new(&dir).join("somebody-elses"));
     let refused = ErrorCode::KafkaStorageError.code();
@@ -100,9 +141,25 @@ fn a_full_device_deletes_topics_and_goes_on() {
     while wire.produce("small", 0, batch(&[&value])).error_code != refused {
         assert!(asked.elapsed() < PATIENCE, "what finds no space is refused");
     }
-    // The metadata has some space of its own, and the last of it is for deletions.
+    // Each of these takes a block of the journal, whose last ones are for deletions of topics.
+    let mut kept = 1;
+    while delete_records(&mut wire, "small", kept) != refused {
+        kept += 1;
+        assert!(kept < records.len() as i64, "the journal ends");
+    }
+    println!("records were deleted {kept} times without a byte left");
+    // The metadata has some space of its own: the topic is there, and those of its partitions that are on the same core, and
+    // so in the same journal, come when there is room for them.
+    assert_eq!(create(&mut wire, "waits", SPREAD), 0);
+    let not_here = ErrorCode::NotLeaderOrFollower.code();
+    let produced = |wire: &mut Wire, n| wire.produce("waits", n, batch(&[b"early"])).error_code;
+    let waiting = (0..SPREAD)
+        .filter(|n| produced(&mut wire, *n) == not_here)
+        .count();
+    println!("{waiting} of {SPREAD} partitions wait for room");
+    assert!(waiting > 0);
     let mut created = 0;
-    while create(&mut wire, &format!("more-{created}")) != refused {
+    while create(&mut wire, &format!("more-{created}"), 1) != refused {
         created += 1;
         assert!(created < 2_000, "creations are refused");
     }
@@ -111,12 +168,19 @@ fn a_full_device_deletes_topics_and_goes_on() {
         assert_eq!(delete(&mut wire, &format!("more-{n}")), 0, "more-{n}");
     }
     assert_eq!(delete(&mut wire, "large"), 0);
-    let asked = Instant::now();
-    while wire.produce("small", 0, batch(&[b"again"])).error_code != 0 {
-        assert!(asked.elapsed() < PATIENCE, "space comes back");
-        std::thread::sleep(Duration::from_millis(20));
+    let waiting = (0..SPREAD).map(|n| ("waits", n));
+    for (topic, partition) in [("small", 0)].into_iter().chain(waiting) {
+        let asked = Instant::now();
+        while wire
+            .produce(topic, partition, batch(&[b"again"]))
+            .error_code
+            != 0
+        {
+            assert!(asked.elapsed() < PATIENCE, "{topic}-{partition} comes back");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
-    assert_eq!(create(&mut wire, "another"), 0);
+    assert_eq!(create(&mut wire, "another", 1), 0);
     assert!(!node.said().contains("panicked"), "{}", node.said());
     assert_eq!(node.stop(), Some(0), "{}", node.said());
 }

@@ -183,7 +183,8 @@ async fn place(shard: &Rc<Shard>, topic_id: Uuid, index: i32, image: &PartitionI
     }
 }
 
-/// Metadata has the partition, and storage had no room: clients are told that they do not know it yet, and ask again.
+/// Metadata has the partition, and storage had no room: clients are told that it is not here yet (NOT_LEADER_OR_FOLLOWER), and
+/// ask again.
 async fn place_later(shard: Rc<Shard>, topic_id: Uuid, index: i32, image: PartitionImage) {
     shard.ring.sleep(PLACE_AGAIN).await;
     if !shard.stopping.get() && shard.topics.by_id(&topic_id).is_some() {
