@@ -418,7 +418,7 @@ impl Partition<'_> {
 
     /// Walks the headers of a segment's batches as far as they are in order. The inner error says where that ends early; only
     /// the system's are the outer one.
-    async fn scan(
+    pub(super) async fn scan(
         &self,
         base: i64,
         next_base: Option<i64>,

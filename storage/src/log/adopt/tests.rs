@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::dir::file_name;
 
 /// index.interval.bytes of the topics in the fixtures.
 const INTERVAL: u32 = 300;
@@ -366,6 +367,26 @@ fn an_old_message_format_is_named_and_not_cut() {
         assert!(error.contains("message format 1"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
+}
+
+#[test]
+fn indexes_of_a_damaged_segment_that_is_verified_reach_behind_the_damage() {
+    let dir = fixture("clean");
+    let file = |kind| dir.path().join("payments-0").join(file_name(18, kind));
+    let index = std::fs::read(file(FileKind::Index)).unwrap();
+    let mut log = std::fs::read(file(FileKind::Log)).unwrap();
+    log[100] ^= 1;
+    std::fs::write(file(FileKind::Log), log).unwrap();
+    // For this it is verified, clean stop or not.
+    std::fs::write(file(FileKind::TxnIndex), b"no entry").unwrap();
+    let adopted = run(dir.path(), true).unwrap();
+    let segment = &find(&adopted.logs, "payments-0").segments[1];
+    assert_eq!((segment.base_offset, segment.end_offset), (18, 36));
+    assert_eq!(segment.largest_timestamp_offset, 35);
+    assert_eq!(std::fs::read(file(FileKind::Index)).unwrap(), index);
+    let files = contents(dir.path());
+    run(dir.path(), true).unwrap();
+    assert_eq!(changed(&files, dir.path()), NONE);
 }
 
 #[test]

@@ -78,7 +78,20 @@ impl Partition<'_> {
         if let (Some(next_base), false) = (next_base, cut) {
             info.end_offset = next_base;
         }
+        if walk.problem.is_some() && !may_cut {
+            // What stands behind the damage stays, and the next start takes the headers' word for it.
+            spans.clear();
+            let headers = |position, header: &BatchHeader| spans.extend(span(position, header));
+            let _ = self.scan(base, next_base, headers).await?;
+        }
         let (offsets, times) = rebuild(base, self.index_interval_bytes, spans);
+        if let Some(last) = times
+            .last()
+            .filter(|t| t.timestamp > info.largest_timestamp)
+        {
+            info.largest_timestamp = last.timestamp;
+            info.largest_timestamp_offset = last.offset;
+        }
         self.keep_or_write(base, FileKind::Index, offsets.encode())
             .await?;
         self.keep_or_write(base, FileKind::TimeIndex, times.encode())
