@@ -145,8 +145,11 @@ impl Row {
         }
         let mut epochs = Epochs::default();
         for _ in 0..c.u32()? {
-            let epoch = c.u32()? as i32;
-            epochs.assign(epoch, c.i64()?);
+            let (epoch, start_offset) = (i32::try_from(c.u32()?).ok()?, c.i64()?);
+            if start_offset < 0 {
+                return None;
+            }
+            epochs.assign(epoch, start_offset);
         }
         Some(Row {
             key,

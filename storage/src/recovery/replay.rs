@@ -520,6 +520,12 @@ impl Recovered {
         if header.base_offset < self.row.log_end_offset {
             return Ok(());
         }
+        if header.partition_leader_epoch < 0 || header.base_offset < 0 {
+            return Err(format!(
+                "{} has a batch of leader epoch {} at offset {}",
+                self.row.topic, header.partition_leader_epoch, header.base_offset
+            ));
+        }
         let last = self.row.segments.last().expect("a log has a segment");
         if last.base_offset != segment {
             if segment < last.base_offset || header.base_offset != segment {

@@ -82,6 +82,23 @@ fn a_torn_or_flipped_row_ends_the_table() {
 }
 
 #[test]
+fn a_row_with_an_epoch_that_cannot_be_is_none() {
+    let mut whole = Vec::new();
+    row(1, i64::MIN, &[0]).encode(&mut whole);
+    // The last epoch and where it starts end the row.
+    for negative in [
+        whole.len() - 12..whole.len() - 8,
+        whole.len() - 8..whole.len(),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[negative].fill(0xff);
+        let crc = crc32c::crc32c(&bytes[8..]).to_le_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        assert_eq!(logs(&bytes).len(), 0);
+    }
+}
+
+#[test]
 fn a_later_row_takes_closed_segments_from_the_earlier() {
     let earlier = row(1, i64::MIN, &[0, 10, 20]);
     let mut later = row(1, 20, &[20, 30]);
