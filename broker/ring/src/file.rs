@@ -140,10 +140,7 @@ impl File {
         match &self.backing {
             Backing::Kernel(file) => file.write_at(parts, offset, libc::RWF_DSYNC).await,
             #[cfg(feature = "simulation")]
-            Backing::Sim(file) => {
-                file.write_at(&parts, offset).await?;
-                file.sync().await
-            }
+            Backing::Sim(file) => file.write_durably_at(&parts, offset).await,
         }
     }
 

@@ -69,12 +69,25 @@ impl CoreDir {
         });
     }
 
-    /// The oldest unit was written and flushed in one.
-    pub(super) fn flushed_alone(&self) {
-        let unit = self.commit.borrow_mut().flying.pop_front();
-        // None where the store has ended meanwhile.
-        if let Some(unit) = unit.filter(|_| !self.is_offline()) {
-            self.group_flushed(vec![unit]);
+    /// The oldest units, as far as they were flushed as they were written. They go out behind none that was not.
+    pub(super) fn release_durable(&self) {
+        if self.is_offline() {
+            return;
+        }
+        let mut commit = self.commit.borrow_mut();
+        let done = commit
+            .flying
+            .iter()
+            .take_while(|f| f.durably && f.writes_left.get() == 0)
+            .count();
+        let group: Vec<Flying> = commit.flying.drain(..done).collect();
+        assert!(
+            group.is_empty() || !commit.flushing,
+            "a flush is of what went before"
+        );
+        drop(commit);
+        if !group.is_empty() {
+            self.group_flushed(group);
         }
     }
 
@@ -86,7 +99,9 @@ impl CoreDir {
         let last = group.last().expect("a group is never empty");
         let (number, sequence) = (last.number, last.sequence);
         self.journal.borrow_mut().flushed_to(sequence);
-        self.counts.change(|counts| counts.flushes += 1);
+        let flushes = group.iter().filter(|f| f.durably).count().max(1);
+        self.counts
+            .change(|counts| counts.flushes += flushes as u64);
         for flying in &group {
             for (log, range) in &flying.direct {
                 let mut state = log.state.borrow_mut();
@@ -109,7 +124,6 @@ impl CoreDir {
         let controls = group.iter().map(|f| f.controls).max().unwrap_or(0);
         commit.controls_durable = commit.controls_durable.max(controls);
         commit.flushing = false;
-        commit.alone = false;
         drop(commit);
         for touch in group.iter().flat_map(|f| &f.touches) {
             touch.log.tell_flushed();

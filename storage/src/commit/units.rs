@@ -52,6 +52,8 @@ pub(super) struct Flying {
     pub number: u64,
     pub sequence: u64,
     pub writes_left: Rc<Cell<usize>>,
+    /// Its write flushes it, too: it needs no flush of its own.
+    pub durably: bool,
     pub when_written: bool,
     pub journal: Rc<JournalFile>,
     /// Segments written beside the entry.
@@ -69,8 +71,6 @@ pub(crate) struct Commit {
     pub(super) flying: VecDeque<Flying>,
     pub(super) writes: usize,
     pub(super) flushing: bool,
-    /// It is that of the one unit on its way, which is being written and flushed in one.
-    pub(super) alone: bool,
     /// The next unit finds no room in the journal.
     pub(super) stuck: bool,
     /// The last unit that was given to the journal.
@@ -113,7 +113,6 @@ impl Commit {
             flying: VecDeque::new(),
             writes: 0,
             flushing: false,
-            alone: false,
             stuck: false,
             sent: 0,
             written: 0,
@@ -193,19 +192,22 @@ impl Commit {
         self.flush_due.map(|due| due - now)
     }
 
-    /// Nothing is on its way that a flush of unit `number` could wait for, or cover: it may be written and flushed in one.
-    pub(super) fn goes_alone(&self, number: u64) -> bool {
-        self.flying.is_empty() && !self.flushing && number <= self.flush_to
+    /// Whether unit `number`, all of which goes into the journal, is flushed by the operation that writes it: where no flush has to
+    /// come anyway, for a unit ahead of it.
+    pub(super) fn goes_durably(&self, number: u64) -> bool {
+        number <= self.flush_to && !self.flushing && self.all_go_durably()
     }
 
-    /// A flush runs, nothing else is on its way, and little waits: what waits goes out as one entry behind the flush, and
-    /// alone, instead of several entries now and one more flush for them.
+    /// Something is being flushed, nothing but that is on its way, and little waits: that goes out as one entry when there is
+    /// more of it, or behind the flush, instead of several entries now.
     pub(super) fn gathers(&self) -> bool {
         let is_little = self.closed.is_empty() && self.open.bytes < GATHER_BYTES_MAX;
-        self.flushing
-            && self.flying.len() == usize::from(self.alone)
-            && is_little
-            && !self.open.when_written
+        let flushes = self.flushing || !self.flying.is_empty();
+        flushes && self.all_go_durably() && is_little && !self.open.when_written
+    }
+
+    fn all_go_durably(&self) -> bool {
+        self.flying.iter().all(|flying| flying.durably)
     }
 
     /// The newest unit with anything in it.

@@ -47,10 +47,12 @@ impl CoreDir {
             .iter()
             .map(|w| (w.log.clone(), w.range.clone()))
             .collect();
+        let durably = writes.is_empty() && self.commit.borrow().goes_durably(unit.number);
         let flying = Flying {
             number: unit.number,
             sequence: place.sequence,
             writes_left: Rc::new(Cell::new(1 + writes.len())),
+            durably,
             when_written,
             journal: place.file.clone(),
             segments: Rc::default(),
@@ -58,11 +60,8 @@ impl CoreDir {
             controls: unit.controls.last,
             direct,
         };
-        let alone = writes.is_empty() && self.commit.borrow().goes_alone(flying.number);
-        self.start_writes(&flying, place, writes, alone);
+        self.start_writes(&flying, place, writes);
         let mut commit = self.commit.borrow_mut();
-        commit.flushing |= alone;
-        commit.alone |= alone;
         assert!(flying.number >= commit.sent, "units go out in order");
         commit.sent = flying.number;
         commit.unflushed_bytes += bytes;
@@ -73,14 +72,7 @@ impl CoreDir {
         Ok(())
     }
 
-    /// `alone`: the entry is flushed by the operation that writes it.
-    fn start_writes(
-        self: &Rc<Self>,
-        flying: &Flying,
-        place: Place,
-        writes: Vec<DirectWrite>,
-        alone: bool,
-    ) {
+    fn start_writes(self: &Rc<Self>, flying: &Flying, place: Place, writes: Vec<DirectWrite>) {
         self.commit.borrow_mut().writes += 1 + writes.len();
         let direct = writes
             .iter()
@@ -90,7 +82,7 @@ impl CoreDir {
             counts.journal_bytes += place.bytes.len() as u64;
             counts.direct_bytes += direct;
         });
-        let left = flying.writes_left.clone();
+        let (left, durably) = (flying.writes_left.clone(), flying.durably);
         let dir = self.clone();
         self.ring.spawn(async move {
             let Place {
@@ -104,14 +96,14 @@ impl CoreDir {
                 return;
             }
             let parts = vec![bytes.freeze()];
-            if !alone {
+            if !durably {
                 let result = file.file.write_at(parts, offset).await;
                 return dir.write_done(&left, result, "write to the journal");
             }
             let written = file.file.write_durably_at(parts, offset);
             let result = dir.files.flushed_by(written).await;
             dir.write_done(&left, result, "write and flush to the journal");
-            dir.flushed_alone();
+            dir.release_durable();
         });
         for write in writes {
             let left = flying.writes_left.clone();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -68,6 +69,20 @@ pub(super) enum Change {
 }
 
 impl Change {
+    fn is_write(&self) -> bool {
+        matches!(self, Change::Write { .. })
+    }
+
+    /// Writes any of these bytes.
+    fn touches(&self, range: &Range<u64>) -> bool {
+        match self {
+            Change::Write { offset, data } => {
+                *offset < range.end && range.start < offset + data.len() as u64
+            }
+            _ => false,
+        }
+    }
+
     pub fn apply(&self, content: &mut Content) {
         match self {
             Change::Write { offset, data } => content.write(*offset, data),
@@ -434,14 +449,20 @@ impl Disk {
         self.change(id, allocate)
     }
 
-    /// Changes of the file before number `upto` become durable.
-    pub(super) fn sync_file(&mut self, id: InodeId, upto: u64) {
+    /// Changes of the file before number `upto` become durable, its writes where they touch `range`.
+    pub(super) fn sync_file(&mut self, id: InodeId, upto: u64, range: &Range<u64>) {
         let Some(Node::File(file)) = self.node_mut(id) else {
             return;
         };
         let pending = std::mem::take(&mut file.pending);
+        // Of length and space, all, and in order with what was written before.
+        let shape = pending
+            .iter()
+            .filter(|(number, change)| *number < upto && !change.is_write());
+        let shape = shape.map(|(number, _)| *number).max();
         for (number, change) in pending {
-            if number < upto {
+            let covered = shape.is_some_and(|last| number <= last) || change.touches(range);
+            if number < upto && covered {
                 change.apply(Rc::make_mut(&mut file.durable));
             } else {
                 file.pending.push((number, change));

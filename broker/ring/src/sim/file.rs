@@ -1,8 +1,10 @@
 //! Files and names of the simulated disk, as the ring offers them.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::content::{Data, SECTOR};
 use super::op::{Handle, Reply, Request};
@@ -75,10 +77,24 @@ impl SimFile {
         self.0.world.submit(request).await.map(drop)
     }
 
+    /// Writes and flushes what it wrote, and no other write.
+    pub async fn write_durably_at(&self, parts: &[Bytes], offset: u64) -> io::Result<()> {
+        let asked = self.0.world.now();
+        self.write_at(parts, offset).await?;
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.sync_range(offset..offset + len as u64, asked).await
+    }
+
     pub async fn sync(&self) -> io::Result<()> {
+        self.sync_range(0..u64::MAX, self.0.world.now()).await
+    }
+
+    async fn sync_range(&self, range: Range<u64>, asked: Duration) -> io::Result<()> {
         let request = Request::Sync {
             file: self.0.clone(),
             upto: self.0.world.next_change(),
+            range,
+            asked,
         };
         self.0.world.submit(request).await.map(drop)
     }

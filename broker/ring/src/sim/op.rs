@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::content::Data;
 use super::disk::{Disk, InodeId};
@@ -32,10 +34,13 @@ pub(crate) enum Request {
         offset: u64,
         data: Data,
     },
-    /// Covers the changes before number `upto`: those that were complete when the sync started.
+    /// Covers the changes before number `upto`, those that were complete when the sync started; of writes those that touch
+    /// `range`. Asked for at `asked`, before what it belongs to was written.
     Sync {
         file: Rc<Handle>,
         upto: u64,
+        range: Range<u64>,
+        asked: Duration,
     },
     SetLen {
         file: Rc<Handle>,
@@ -163,8 +168,10 @@ impl Request {
             }
             Request::Stat(path) => return Ok(Reply::Len(disk.stat(path)?.0)),
             Request::Write { file, offset, data } => disk.write(file.inode, *offset, data.clone()),
-            Request::Sync { file, upto } => {
-                disk.sync_file(file.inode, *upto);
+            Request::Sync {
+                file, upto, range, ..
+            } => {
+                disk.sync_file(file.inode, *upto, range);
                 Ok(())
             }
             Request::SetLen { file, len } => disk.set_len(file.inode, *len),

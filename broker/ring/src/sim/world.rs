@@ -115,9 +115,9 @@ impl World {
             return Pending(answer);
         }
         let changes = request.changes();
-        if let Request::Sync { file, .. } = &request
+        if let Request::Sync { file, asked, .. } = &request
             && let Some(failed) = self.sync_failures.borrow().get(&file.inode)
-            && self.now.get() > *failed + NEWS_TIME
+            && *asked > *failed + NEWS_TIME
         {
             let again = self.syncs_after_failure.get() + 1;
             self.syncs_after_failure.set(again);
