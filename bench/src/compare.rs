@@ -143,7 +143,7 @@ pub fn run(options: &Options) -> Result<bool, Fault> {
         measure::measure(options, work.path(), &scenarios, &systems, &mut comparison);
     }
     systems.iter_mut().for_each(System::stop);
-    lifecycle::measure(options, &mut systems, &mut comparison);
+    lifecycle::measure(options, work.path(), &mut systems, &mut comparison);
     comparison.systems = systems.iter().map(System::describe).collect();
     publish(options, &comparison)
 }

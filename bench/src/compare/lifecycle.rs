@@ -1,5 +1,6 @@
 //! W12 and W13: start, restart after kill -9, memory. Only for systems that we start; one at a time, the others stopped.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_protocol::api::ApiKey;
@@ -11,6 +12,7 @@ use millstream_protocol::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 
+use super::measure::write_back;
 use super::system::System;
 use super::{Comparison, Options};
 use crate::Fault;
@@ -30,7 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts each system without data, fills it, kills it and starts it again. A system that fails has its fault in the
 /// report.
-pub fn measure(options: &Options, systems: &mut [System], comparison: &mut Comparison) {
+pub fn measure(
+    options: &Options,
+    work: &Path,
+    systems: &mut [System],
+    comparison: &mut Comparison,
+) {
     let wanted = |name: &str| options.workloads.iter().any(|workload| workload == name);
     let (restart, memory) = (wanted("W12"), wanted("W13"));
     if !restart && !memory {
@@ -39,7 +46,7 @@ pub fn measure(options: &Options, systems: &mut [System], comparison: &mut Compa
     comparison.restart_partitions = options.restart_partitions;
     for system in systems.iter_mut().filter(|system| system.is_ours()) {
         eprintln!("{}: start, memory, restart", system.name);
-        let fault = one(system, options, restart, memory).err();
+        let fault = one(system, options, work, restart, memory).err();
         system.results().fault = fault.map(|fault| fault.to_string());
         system.stop();
     }
@@ -48,10 +55,12 @@ pub fn measure(options: &Options, systems: &mut [System], comparison: &mut Compa
 fn one(
     system: &mut System,
     options: &Options,
+    work: &Path,
     with_restart: bool,
     with_memory: bool,
 ) -> Result<(), Fault> {
     system.clear()?;
+    write_back(work)?;
     let started = system.start()?;
     system.results().start_seconds = Some(started.as_secs_f64());
     let process = system.pid().map(Process::read).transpose()?;

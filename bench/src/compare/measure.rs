@@ -222,7 +222,7 @@ impl Rounds<'_> {
         });
         let run = |command: &str| {
             let command = self.with_rate(command)?;
-            self.write_back()?;
+            write_back(self.work)?;
             invocation.run(&command)
         };
         let (alone, outcome) = match prepared {
@@ -242,12 +242,6 @@ impl Rounds<'_> {
             std::thread::sleep(DELETE_PAUSE);
         }
         (alone, recorded(outcome))
-    }
-
-    /// What the run before has left in the page cache is written by now, not beside this run.
-    fn write_back(&self) -> Result<(), Fault> {
-        let synced = File::open(self.work).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
-        synced.map_err(|error| format!("syncfs {}: {error}", self.work.display()).into())
     }
 
     fn companion(&self) -> Companion {
@@ -308,7 +302,7 @@ impl Rounds<'_> {
                     duration: seconds(options.duration),
                     cpu: cpus.at(0),
                 };
-                let outcome = self.write_back().and_then(|()| device::outcome(load));
+                let outcome = write_back(self.work).and_then(|()| device::outcome(load));
                 if is_new {
                     std::thread::sleep(DELETE_PAUSE);
                 }
@@ -316,6 +310,12 @@ impl Rounds<'_> {
             }
         }
     }
+}
+
+/// What ran before has left nothing in the page cache that is written beside what comes now. `work` is a directory on the disk.
+pub fn write_back(work: &Path) -> Result<(), Fault> {
+    let synced = File::open(work).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+    synced.map_err(|error| format!("syncfs {}: {error}", work.display()).into())
 }
 
 /// What runs beside the systems.
