@@ -2,12 +2,13 @@
 //!
 //! Appends gather in the *open* unit. As soon as a write may go out, the unit is *cut*: its bytes are laid
 //! into one journal entry, or, where a log has much, as whole blocks straight into its segment beside it.
-//! Units go out without waiting for each other, and their waiters are released in order.
+//! Units go out without waiting for what those ahead of them wait for, and their waiters are released in order.
 //!
-//! An entry alone is written and flushed by one operation, several of them at a time: the core need not wake up between the two,
-//! nor a thread of the kernel that flushes find its turn beside the core. Where a segment is written, too, one fdatasync of the
-//! files covers all units that are written when no flush runs, while later units keep being written. There is no timer: alone, an
-//! append is flushed at once, and under load the flush time itself gathers the next group.
+//! An entry that stands alone is written and flushed by one operation, several of them at a time: the core need not wake up between
+//! the two, nor a thread of the kernel that flushes find its turn beside the core. Once a unit has gone out that writes a segment,
+//! too, or belongs to the weaker class, one fdatasync of the files covers all units that are written when no flush runs, while
+//! later ones keep being written. There is no timer: alone, an append is flushed at once, and under load the flush time itself
+//! gathers the next unit.
 //!
 //! A log of the weaker class (`flush.messages` above 1) is acknowledged when its unit is *written*, and its units alone
 //! do not start a flush: they wait for their number of records, for their time, or for whoever needs them on the device.

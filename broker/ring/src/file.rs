@@ -134,8 +134,8 @@ impl File {
     /// itself goes on from the one to the other, and nobody here has to wake up in between.
     ///
     /// # Errors
-    /// Those of both. What passes (EAGAIN, ENOMEM, EINTR) is met with all of it once more, the bytes too: a flush that failed
-    /// has lost nothing then.
+    /// Those of both. With O_DIRECT, what passes (EAGAIN, ENOMEM, EINTR) is met with all of it once more, the bytes too.
+    /// Through the page cache it may be the error of another write, whose bytes are lost, and is final.
     pub async fn write_durably_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
         match &self.backing {
             Backing::Kernel(file) => file.write_at(parts, offset, libc::RWF_DSYNC).await,
@@ -298,6 +298,7 @@ impl KernelFile {
                     at += n as u64;
                     retries = Retries::new();
                 }
+                Err(e) if how != 0 && !self.direct => return Err(e),
                 Err(e) => retries.pause(&self.ring, e).await?,
             }
         }

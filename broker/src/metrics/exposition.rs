@@ -142,7 +142,7 @@ const DIRECTORY: &[Row<DirMetrics>] = &[
     ),
     (
         "flushes",
-        "Flushes that released appends, each for all that was written until then",
+        "Flushes that released appends: of an entry of the journal, or of all that was written until then",
         Counter,
         |m| &m.flushes,
     ),

@@ -64,7 +64,11 @@ impl CoreDir {
             match failed {
                 // The kernel may have dropped the dirty state: a second flush would lie.
                 Some(cause) => dir.fail(&cause, "flush"),
-                None => dir.group_flushed(group),
+                None if dir.is_offline() => {}
+                None => {
+                    dir.commit.borrow_mut().flushing = false;
+                    dir.group_flushed(group, 1);
+                }
             }
         });
     }
@@ -87,21 +91,16 @@ impl CoreDir {
         );
         drop(commit);
         if !group.is_empty() {
-            self.group_flushed(group);
+            self.group_flushed(group, done as u64);
         }
     }
 
     /// Moves the flushed ends of everything in the group, then wakes whoever waits.
-    fn group_flushed(&self, group: Vec<Flying>) {
-        if self.is_offline() {
-            return;
-        }
+    fn group_flushed(&self, group: Vec<Flying>, flushes: u64) {
+        self.counts.change(|counts| counts.flushes += flushes);
         let last = group.last().expect("a group is never empty");
         let (number, sequence) = (last.number, last.sequence);
         self.journal.borrow_mut().flushed_to(sequence);
-        let flushes = group.iter().filter(|f| f.durably).count().max(1);
-        self.counts
-            .change(|counts| counts.flushes += flushes as u64);
         for flying in &group {
             for (log, range) in &flying.direct {
                 let mut state = log.state.borrow_mut();
@@ -123,7 +122,6 @@ impl CoreDir {
         commit.written = commit.written.max(number);
         let controls = group.iter().map(|f| f.controls).max().unwrap_or(0);
         commit.controls_durable = commit.controls_durable.max(controls);
-        commit.flushing = false;
         drop(commit);
         for touch in group.iter().flat_map(|f| &f.touches) {
             touch.log.tell_flushed();

@@ -47,7 +47,11 @@ impl CoreDir {
             .iter()
             .map(|w| (w.log.clone(), w.range.clone()))
             .collect();
-        let durably = writes.is_empty() && self.commit.borrow().goes_durably(unit.number);
+        // Through the page cache an error of one write may be told to another that is on its way, so there it is one at a time.
+        let durably = writes.is_empty()
+            && !when_written
+            && self.commit.borrow().goes_durably(unit.number)
+            && (self.direct.get() || self.commit.borrow().flying.is_empty());
         let flying = Flying {
             number: unit.number,
             sequence: place.sequence,
