@@ -167,7 +167,18 @@ impl Files {
                     .await?;
                 // Syncs the directory, and with it the name of the segment.
                 let bytes = dir::encode_partition_metadata(&topic_id);
-                fs::write_durably(ring, &metadata, &bytes).await?;
+                // Another task may be about to make the same partition: after a failure it must not.
+                if self.shared.closed.get() {
+                    return Err(io::Error::other("create: the data directory is offline"));
+                }
+                let written = fs::write_durably(ring, &metadata, &bytes).await;
+                written.inspect_err(|cause| {
+                    // A log that is deleted meanwhile has no directory any more.
+                    let is_gone = cause.kind() == io::ErrorKind::NotFound;
+                    if !is_gone && dir::takes_directory_offline(cause) {
+                        self.close();
+                    }
+                })?;
             }
             Err(error) => return Err(error),
         }

@@ -10,6 +10,7 @@ use millstream_ring::{Buffer, Bytes, File, Open, Ring, fs};
 
 use super::JournalFileName;
 use super::entry::{Chain, EntryBuilder, LogKey};
+use crate::files::Files;
 use crate::knobs::BLOCK;
 use crate::log::Log;
 use crate::store::event::Event;
@@ -300,7 +301,7 @@ impl Journal {
 }
 
 /// Pre-writes the rest of a file: fallocated blocks would cost a metadata commit at every flush.
-pub(crate) async fn prepare_rest(file: &JournalFile) -> io::Result<()> {
+pub(crate) async fn prepare_rest(file: &JournalFile, files: &Files) -> io::Result<()> {
     while file.prepared.get() < file.bytes {
         let from = file.prepared.get();
         let to = (from + PREPARE_BYTES).min(file.bytes);
@@ -308,7 +309,8 @@ pub(crate) async fn prepare_rest(file: &JournalFile) -> io::Result<()> {
         file.prepared.set(to.max(file.prepared.get()));
         file.progress.notify();
     }
-    file.file.sync_all().await
+    // Entries are flushed to the file meanwhile: after one that failed, this one must not begin.
+    files.flushed_by(file.file.sync_all()).await
 }
 
 async fn prepare(file: &File, from: u64, to: u64) -> io::Result<()> {

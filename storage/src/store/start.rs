@@ -469,7 +469,8 @@ impl CoreDir {
     async fn prepare_journal(&self) -> io::Result<()> {
         let present: Vec<_> = self.journal.borrow().all().cloned().collect();
         for file in &present {
-            self.patiently(async || prepare_rest(file).await).await?;
+            self.patiently(async || prepare_rest(file, &self.files).await)
+                .await?;
         }
         // Those that carried a predecessor's bytes may be more than it begins with; one is for what comes.
         let wanted = self.journal_files.get().max(present.len() + 1);
@@ -493,7 +494,8 @@ impl CoreDir {
         // From here on it is one of them, and may be waited for.
         self.journal.borrow_mut().add(file.clone());
         self.work.notify();
-        self.patiently(async || prepare_rest(&file).await).await?;
+        self.patiently(async || prepare_rest(&file, &self.files).await)
+            .await?;
         Ok(true)
     }
 
