@@ -103,15 +103,20 @@ impl Files {
     /// A flush of one of these files or directories. After one that failed, and after [`Files::close`], none begins: it could
     /// be of the same file, and say that all is well.
     pub async fn flushed_by(&self, sync: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-        if self.shared.closed.get() {
-            return Err(io::Error::other("flush: the data directory is offline"));
-        }
+        self.check_open()?;
         sync.await.inspect_err(|cause| {
             // For want of a descriptor the directory was not opened, so nothing was flushed and nothing lost.
             if !lacks_descriptors(cause) {
                 self.close();
             }
         })
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        if self.shared.closed.get() {
+            return Err(io::Error::other("flush: the data directory is offline"));
+        }
+        Ok(())
     }
 
     /// A flush of the names in a directory.
@@ -168,9 +173,7 @@ impl Files {
                 // Syncs the directory, and with it the name of the segment.
                 let bytes = dir::encode_partition_metadata(&topic_id);
                 // Another task may be about to make the same partition: after a failure it must not.
-                if self.shared.closed.get() {
-                    return Err(io::Error::other("create: the data directory is offline"));
-                }
+                self.check_open()?;
                 let written = fs::write_durably(ring, &metadata, &bytes).await;
                 written.inspect_err(|cause| {
                     // A log that is deleted meanwhile has no directory any more.

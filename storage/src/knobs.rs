@@ -16,8 +16,9 @@ pub(crate) const DIRECT_BYTES_MIN: u64 = 64 * 1024;
 /// Batches that share one journal entry. Small enough that the first flush of a burst starts early.
 pub(crate) const UNIT_BYTES_MAX: usize = 1 << 20;
 
-/// While something is being flushed, what waits goes out as one entry when it is as much as this, or afterwards. A write of so much takes hardly longer than one of
-/// a block, but each has the device told and the core interrupted, which costs more than all else of a lone append.
+/// While something is being flushed, what waits goes out as one entry when it is as much as this, or afterwards. A write of so
+/// much takes hardly longer than one of a block, but each has the device told and the core interrupted, which costs more than
+/// all else of a lone append.
 pub(crate) const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// What a settling pass should find of a log: with less, the creation, writing and flushing of its file outweigh the bytes.
